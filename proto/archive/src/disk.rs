@@ -1,0 +1,92 @@
+//! The system calls that change an archive, each with the file's name in its error. Tests make
+//! the n-th of them fail.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::Error;
+
+/// Creates a file that must not be there yet.
+pub(crate) fn create(path: &Path) -> Result<File, Error> {
+    fault()
+        .and_then(|()| OpenOptions::new().read(true).write(true).create_new(true).open(path))
+        .map_err(|source| Error::io(path, "create", source))
+}
+
+/// Opens a file for reading.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| Error::io(path, "open", source))
+}
+
+/// Opens a file to write behind its end.
+pub(crate) fn open_append(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .map_err(|source| Error::io(path, "open for writing", source))
+}
+
+/// The length of an open file.
+pub(crate) fn len(file: &File, path: &Path) -> Result<u64, Error> {
+    file.metadata().map(|meta| meta.len()).map_err(|source| Error::io(path, "stat", source))
+}
+
+pub(crate) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if let Err(source) = fault() {
+        // A write that fails may have written a part, as a full disk or a kill leaves it.
+        let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
+        return Err(Error::io(path, "write", source));
+    }
+    file.write_all(bytes).map_err(|source| Error::io(path, "write", source))
+}
+
+/// Makes a file's bytes durable.
+pub(crate) fn sync(file: &File, path: &Path) -> Result<(), Error> {
+    fault()
+        .and_then(|()| file.sync_data())
+        .map_err(|source| Error::Sync { path: path.to_owned(), source })
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
+    fault()
+        .and_then(|()| File::open(path))
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| Error::Sync { path: path.to_owned(), source })
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fault()
+        .and_then(|()| std::fs::rename(from, to))
+        .map_err(|source| Error::io(to, "rename into place", source))
+}
+
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    fault()
+        .and_then(|()| std::fs::remove_file(path))
+        .map_err(|source| Error::io(path, "remove", source))
+}
+
+#[cfg(not(test))]
+fn fault() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many more calls of this thread succeed; `None`: all.
+    pub(crate) static CALLS_LEFT: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+fn fault() -> io::Result<()> {
+    CALLS_LEFT.with(|left| match left.get() {
+        None => Ok(()),
+        Some(0) => Err(io::ErrorKind::StorageFull.into()),
+        Some(calls) => {
+            left.set(Some(calls - 1));
+            Ok(())
+        }
+    })
+}

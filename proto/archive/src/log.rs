@@ -1,0 +1,124 @@
+//! The log that is being written: a head and then batches, each one write.
+//!
+//! A log comes into being by a rename, with its first batch in it: the marks of all hosts so far.
+//! So the newest log alone tells where to go on, and no log is ever without a head. A log is never
+//! cut: what a kill left torn is left behind by copying the whole batches into a file of its own
+//! that takes the log's name, and a reader that has the old one open loses nothing.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::batch::{Batch, SNAPSHOT};
+use crate::error::Error;
+use crate::folder::{Folder, unfinished};
+use crate::head::{HEAD_BYTES, Head, LOG_MAGIC};
+use crate::image::LogImage;
+use crate::{Fsync, disk};
+
+/// How many events a log, and so a segment, may hold: an ordinal has 24 bits in the index.
+pub(crate) const LOG_EVENTS_MAX: u32 = 1 << 24;
+
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    file: File,
+    path: PathBuf,
+    head: Head,
+    fsync: Fsync,
+    /// Bytes in the file, and how many of them are durable.
+    len: u64,
+    synced: u64,
+    /// The ordinal of the next event.
+    next: u32,
+}
+
+impl LogFile {
+    /// Begins a log under a name that counts for nothing until [`LogFile::publish`].
+    pub(crate) fn begin(folder: &Folder, head: Head, fsync: Fsync) -> Result<LogFile, Error> {
+        let path = unfinished(&folder.log(head.number));
+        let file = disk::create(&path)?;
+        disk::write(&file, &path, &head.to_bytes(LOG_MAGIC))?;
+        Ok(LogFile { file, path, head, fsync, len: HEAD_BYTES as u64, synced: 0, next: 0 })
+    }
+
+    /// Gives the log its name.
+    pub(crate) fn publish(&mut self, folder: &Folder) -> Result<(), Error> {
+        self.sync()?;
+        let path = folder.log(self.head.number);
+        folder.publish(&self.path, &path)?;
+        self.path = path;
+        Ok(())
+    }
+
+    /// Goes on with a log that an earlier writer left. A torn tail stays behind.
+    pub(crate) fn resume(
+        folder: &Folder,
+        image: &LogImage,
+        fsync: Fsync,
+    ) -> Result<LogFile, Error> {
+        let mut log = if image.is_torn() {
+            let mut log = LogFile::begin(folder, image.head, fsync)?;
+            let whole = image.whole().get(HEAD_BYTES..).unwrap_or_default();
+            disk::write(&log.file, &log.path, whole)?;
+            log.len += whole.len() as u64;
+            log.publish(folder)?;
+            log
+        } else {
+            let path = folder.log(image.head.number);
+            let file = disk::open_append(&path)?;
+            let len = image.whole().len() as u64;
+            LogFile { file, path, head: image.head, fsync, len, synced: 0, next: 0 }
+        };
+        log.next = image.next_ordinal();
+        // What was read may never have reached the device.
+        log.sync()?;
+        Ok(log)
+    }
+
+    /// Writes a batch and empties it.
+    pub(crate) fn append(&mut self, batch: &mut Batch, flags: u32) -> Result<(), Error> {
+        let bytes = batch.finish(&self.head, self.next, flags, self.synced);
+        disk::write(&self.file, &self.path, bytes)?;
+        self.len += bytes.len() as u64;
+        self.next += batch.events();
+        batch.clear();
+        if self.fsync == Fsync::Batch { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes everything that was appended durable.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        if self.fsync != Fsync::Never && self.synced != self.len {
+            disk::sync(&self.file, &self.path)?;
+            self.synced = self.len;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and says so in the log, so that damage is told from a torn tail
+    /// up to its last byte.
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        self.sync()?;
+        if self.fsync == Fsync::Never {
+            return Ok(());
+        }
+        self.append(&mut Batch::new(), SNAPSHOT)?;
+        self.sync()
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The number of the next event.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.head.first + u64::from(self.next)
+    }
+
+    /// How many events it holds.
+    pub(crate) fn events(&self) -> u32 {
+        self.next
+    }
+}

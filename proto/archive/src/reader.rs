@@ -1,0 +1,139 @@
+//! Reading an archive, also while another process writes it. No lock is taken: segments never
+//! change, and a log is read up to its last whole batch of the moment at which the archive was
+//! opened.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Cause, Damage};
+use crate::folder::Folder;
+use crate::hosts::{Host, HostNo, Hosts};
+use crate::manifest::Manifest;
+use crate::marks::LOOKS_MAX;
+use crate::scan::Scan;
+use crate::{Error, disk};
+
+/// How often a folder whose numbers have a hole is listed again: a log may have become a segment
+/// while the folder was being listed.
+const HOLE_LOOKS: u32 = 5;
+
+/// Which events are asked for. The default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// The first number.
+    pub from: u64,
+    /// How many events at most.
+    pub count: Option<u64>,
+    /// Of these accounts only; of all if there are none.
+    pub dids: Vec<String>,
+}
+
+impl Query {
+    /// Whether this asks for all that there is.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        *self == Query::default()
+    }
+}
+
+/// An archive as it was when it was opened.
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) folder: Folder,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) hosts: Hosts,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// A file with events.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Segment { number: u32 },
+    Log { number: u32, path: PathBuf, file: File, len: u64 },
+}
+
+impl Source {
+    pub(crate) fn number(&self) -> u32 {
+        match self {
+            Source::Segment { number } | Source::Log { number, .. } => *number,
+        }
+    }
+}
+
+impl Reader {
+    /// Opens the archive in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::NoArchive`], [`Error::Version`], and those of the disk.
+    pub fn open(dir: &Path) -> Result<Reader, Error> {
+        let folder = Folder::new(dir);
+        let no_archive = || Error::NoArchive { path: dir.to_owned() };
+        let (manifest, damage) = match Manifest::read(&folder) {
+            Ok(manifest) => (manifest, None),
+            Err(Error::Damaged(damage)) => (None, Some(damage)),
+            Err(error) => return Err(error),
+        };
+        let sources = match sources(&folder) {
+            Err(error) if error.is_gone() => return Err(no_archive()),
+            other => other?,
+        };
+        let damage = match manifest {
+            Some(_) => None,
+            None if sources.is_empty() && damage.is_none() => return Err(no_archive()),
+            None => {
+                let missing = Damage::at(&folder.manifest(), 0, Cause::Gone);
+                Some(damage.unwrap_or(missing))
+            }
+        };
+        let damage = damage.into_iter().collect();
+        Ok(Reader { folder, sources, hosts: Hosts::default(), damage })
+    }
+
+    /// Goes through what is asked for, in order of arrival.
+    pub fn scan(&mut self, query: Query) -> Scan<'_> {
+        Scan::new(self, query)
+    }
+
+    /// A host by its number.
+    #[must_use]
+    pub fn host(&self, host: HostNo) -> Option<&Host> {
+        self.hosts.get(host)
+    }
+}
+
+/// What there is to read, in order, each log opened so that it stays while it is being sealed.
+fn sources(folder: &Folder) -> Result<Vec<Source>, Error> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        match sources_once(folder) {
+            Err(error) if error.is_gone() && folder.path().is_dir() && looks < LOOKS_MAX => {}
+            Ok(sources) if has_hole(&sources) && looks < HOLE_LOOKS => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn sources_once(folder: &Folder) -> Result<Vec<Source>, Error> {
+    let mut sources = Vec::new();
+    for (number, present) in folder.list()? {
+        sources.push(if present.segment {
+            Source::Segment { number }
+        } else {
+            let path = folder.log(number);
+            let file = disk::open(&path)?;
+            let len = disk::len(&file, &path)?;
+            Source::Log { number, path, file, len }
+        });
+    }
+    Ok(sources)
+}
+
+fn has_hole(sources: &[Source]) -> bool {
+    sources.windows(2).any(|pair| match pair {
+        [before, after] => before.number().checked_add(1) != Some(after.number()),
+        _ => false,
+    })
+}

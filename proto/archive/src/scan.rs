@@ -1,0 +1,295 @@
+//! Going through an archive in order of arrival. Damage is a finding among the others: it is
+//! named, what it took is skipped, and everything else still comes out.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::Error;
+use crate::content;
+use crate::error::{Cause, Damage, Numbers};
+use crate::hosts::{HostNo, Hosts, Marks};
+use crate::image::{self, LogImage};
+use crate::reader::{Query, Reader, Source};
+use crate::replay::Replay;
+use crate::segment::read::Segment;
+use crate::stored::{Event, Note};
+
+/// What a scan finds.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Found<'a> {
+    /// An event.
+    Event(Event<'a>),
+    /// A control frame.
+    Note(Note<'a>),
+    /// A place that can't be read.
+    Damage(Damage),
+}
+
+/// A scan over an archive.
+#[derive(Debug)]
+pub struct Scan<'r> {
+    reader: &'r mut Reader,
+    query: Query,
+    /// How many events may still be given.
+    left: u64,
+    /// The next source.
+    next: usize,
+    /// The number that the next source should begin with, once one was opened.
+    expected: Option<u64>,
+    current: Option<Current>,
+    marks: Marks,
+    damage: VecDeque<Damage>,
+    /// Sources that can't be read at all. What was in them is known when the next one is.
+    unread: Vec<Damage>,
+}
+
+#[derive(Debug)]
+enum Current {
+    Segment(Box<Replay>),
+    Log(Log),
+}
+
+/// What a source gives next; what it borrows is fetched afterwards.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    Event(usize),
+    Note(usize),
+}
+
+impl<'r> Scan<'r> {
+    pub(crate) fn new(reader: &'r mut Reader, query: Query) -> Scan<'r> {
+        let damage = std::mem::take(&mut reader.damage).into();
+        let left = query.count.unwrap_or(u64::MAX);
+        Scan {
+            reader,
+            query,
+            left,
+            next: 0,
+            expected: None,
+            current: None,
+            marks: Marks::default(),
+            damage,
+            unread: Vec::new(),
+        }
+    }
+
+    /// The next finding; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the disk. Damage is no error.
+    #[expect(clippy::should_implement_trait, reason = "what it gives borrows from it")]
+    pub fn next(&mut self) -> Result<Option<Found<'_>>, Error> {
+        let step = loop {
+            if let Some(damage) = self.damage.pop_front() {
+                return Ok(Some(Found::Damage(damage)));
+            }
+            if self.left == 0 {
+                return Ok(None);
+            }
+            let step = match &mut self.current {
+                Some(Current::Segment(replay)) => replay.step(&mut self.damage)?,
+                Some(Current::Log(log)) => log.step(&self.query.dids)?,
+                None if self.next < self.reader.sources.len() => {
+                    self.open_next()?;
+                    continue;
+                }
+                None if self.unread.is_empty() => return Ok(None),
+                None => {
+                    self.damage.extend(self.unread.drain(..));
+                    continue;
+                }
+            };
+            match step {
+                Some(step) => break step,
+                None if self.damage.is_empty() => self.current = None,
+                None => {}
+            }
+        };
+        if matches!(step, Step::Event(_)) {
+            self.left -= 1;
+        }
+        let found = match &self.current {
+            Some(Current::Segment(replay)) => replay.found(step, &self.reader.hosts),
+            Some(Current::Log(log)) => log.found(step, &self.reader.hosts),
+            None => return Ok(None),
+        };
+        match found {
+            Err(Error::Damaged(damage)) => Ok(Some(Found::Damage(damage))),
+            found => found.map(Some),
+        }
+    }
+
+    /// The last marks of what was gone through: at the end of a scan over everything, where a
+    /// chain that had fed this archive could go on.
+    pub fn marks(&self) -> impl Iterator<Item = (HostNo, u32, u64)> {
+        self.marks.iter()
+    }
+
+    /// A host by its number.
+    #[must_use]
+    pub fn host(&self, host: HostNo) -> Option<&crate::Host> {
+        self.reader.hosts.get(host)
+    }
+
+    fn open_next(&mut self) -> Result<(), Error> {
+        let Some(source) = self.reader.sources.get(self.next) else { return Ok(()) };
+        self.next += 1;
+        let numbers;
+        let opened = match source {
+            Source::Segment { number } => {
+                let path = self.reader.folder.segment(*number);
+                let segment = match Segment::open(&path, *number) {
+                    Ok(segment) => segment,
+                    Err(error) => return self.cannot_read(error),
+                };
+                numbers = segment.contents.first..segment.contents.end();
+                if numbers.end <= self.query.from {
+                    Ok(None)
+                } else {
+                    let hosts = &mut self.reader.hosts;
+                    Replay::open(segment, &self.query, hosts, &mut self.marks)
+                        .map(|replay| replay.map(|replay| Current::Segment(Box::new(replay))))
+                }
+            }
+            Source::Log { path, file, len, .. } => {
+                let image = match LogImage::read_file(file, path, *len) {
+                    Ok(image) => image,
+                    Err(error) => return self.cannot_read(error),
+                };
+                let first = image.head.first;
+                numbers = first..first.saturating_add(u64::from(image.next_ordinal()));
+                let (query, hosts) = (&self.query, &mut self.reader.hosts);
+                Log::open(image, query, hosts, &mut self.marks, &mut self.damage)
+                    .map(|log| Some(Current::Log(log)))
+            }
+        };
+        self.follow_on(&numbers);
+        match opened {
+            Ok(current) => self.current = current,
+            Err(Error::Damaged(damage)) => {
+                let mut lost = Numbers::default();
+                lost.push(numbers.start.max(self.query.from)..numbers.end);
+                self.damage.push_back(Damage { lost, ..damage });
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Keeps damage for when it is known which numbers are missing. Other errors go on.
+    fn cannot_read(&mut self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Damaged(damage) => {
+                self.unread.push(damage);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Names the events between the last source and this one, if some are missing.
+    fn follow_on(&mut self, numbers: &Range<u64>) {
+        let expected = self.expected.replace(numbers.end);
+        // An archive may begin anywhere; one whose first segment can't be read began at 0.
+        let begun = if self.unread.is_empty() { numbers.start } else { 0 };
+        let missing = expected.unwrap_or(begun).max(self.query.from)..numbers.start;
+        let mut lost = Numbers::default();
+        lost.push(missing);
+        match self.unread.last_mut() {
+            Some(damage) => damage.lost = lost,
+            None if lost.count() > 0 => {
+                let here = self.next.checked_sub(1).and_then(|at| self.reader.sources.get(at));
+                let number = here.map_or(0, Source::number).saturating_sub(1);
+                let path = self.reader.folder.segment(number);
+                self.unread.push(Damage { path, offset: 0, cause: Cause::Gone, lost });
+            }
+            None => {}
+        }
+        self.damage.extend(self.unread.drain(..));
+    }
+}
+
+/// A log that is gone through.
+#[derive(Debug)]
+struct Log {
+    image: LogImage,
+    items: Vec<Item>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Item {
+    /// The number of the event, or of the one before which a note stands.
+    n: u64,
+    host: Option<HostNo>,
+    is_event: bool,
+    at: Range<usize>,
+}
+
+impl Log {
+    fn open(
+        image: LogImage,
+        query: &Query,
+        hosts: &mut Hosts,
+        marks: &mut Marks,
+        damage: &mut VecDeque<Damage>,
+    ) -> Result<Log, Error> {
+        let first = image.head.first;
+        let number = |ordinal: u32| first.saturating_add(u64::from(ordinal));
+        let mut items = Vec::new();
+        image.visit(hosts, |entry| {
+            match entry {
+                image::Entry::Event { ordinal, host, at, .. } => {
+                    let host = Some(host);
+                    items.push(Item { n: number(ordinal), host, is_event: true, at });
+                }
+                image::Entry::Note { before, host, at, .. } => {
+                    items.push(Item { n: number(before), host, is_event: false, at });
+                }
+                image::Entry::Mark { host, epoch, seq, .. } => marks.set(host, epoch, seq),
+                image::Entry::Reset => marks.clear(),
+                image::Entry::Gap { offset, first, lost: events } => {
+                    let mut lost = Numbers::default();
+                    lost.push(number(first).max(query.from)..number(first + events));
+                    let path = image.path.clone();
+                    damage.push_back(Damage { path, offset, cause: Cause::Batch, lost });
+                }
+            }
+            Ok(())
+        })?;
+        items.retain(|item| item.n >= query.from && (item.is_event || query.dids.is_empty()));
+        Ok(Log { image, items, next: 0 })
+    }
+
+    fn step(&mut self, dids: &[String]) -> Result<Option<Step>, Error> {
+        while let Some(item) = self.items.get(self.next) {
+            self.next += 1;
+            if !item.is_event {
+                return Ok(Some(Step::Note(self.next - 1)));
+            }
+            if dids.is_empty() || {
+                let did = content::did(self.image.frame(&item.at)?.body());
+                dids.iter().any(|asked| asked == did)
+            } {
+                return Ok(Some(Step::Event(self.next - 1)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn found<'a>(&'a self, step: Step, hosts: &'a Hosts) -> Result<Found<'a>, Error> {
+        let (Step::Event(at) | Step::Note(at)) = step;
+        let wrong = || Damage::at(&self.image.path, 0, Cause::Form("batch"));
+        let item = self.items.get(at).ok_or_else(wrong)?;
+        let frame = self.image.frame(&item.at)?;
+        let named = |host: HostNo| hosts.get(host).map(|known| (host, known));
+        let host = item.host.and_then(named);
+        if item.is_event {
+            let (host, from) = host.ok_or_else(wrong)?;
+            Ok(Found::Event(Event::of_frame(item.n, host, from, frame)))
+        } else {
+            Ok(Found::Note(Note { before: item.n, host, frame }))
+        }
+    }
+}

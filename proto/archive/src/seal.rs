@@ -1,0 +1,238 @@
+//! From a full log to a segment: gather, write, read back and compare every event, and only then
+//! give the segment its name and let the log go.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use atproto::identity::Key;
+
+use crate::codec::{Decoder, Plain};
+use crate::content;
+use crate::folder::{Folder, unfinished};
+use crate::hosts::{HostNo, Hosts, Marks};
+use crate::image::{Entry, LogImage};
+use crate::segment::index::{Accounts, Row};
+use crate::segment::read::{Segment, put_note};
+use crate::segment::write::{Holdings, write};
+use crate::stored::{put_frame, put_kept};
+use crate::{Error, disk};
+
+/// Seals log `number` and removes it.
+pub(crate) fn seal(folder: &Folder, number: u32, level: i32, key: &Key) -> Result<(), Error> {
+    let log = folder.log(number);
+    let path = folder.segment(number);
+    let unfinished = unfinished(&path);
+    let image = LogImage::read(&log)?;
+    let gathered = Gathered::of(&image, key)?;
+    let holdings = gathered.holdings(&image)?;
+    let file = disk::create(&unfinished)?;
+    let sealed = write(&file, &unfinished, &holdings, level)
+        .and_then(|()| disk::sync(&file, &unfinished))
+        .and_then(|()| compare(&Segment::open(&unfinished, number)?, &holdings));
+    if let Err(error) = sealed {
+        // On a full disk the room is wanted more than an unfinished file.
+        let _ = std::fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    folder.publish(&unfinished, &path)?;
+    disk::remove(&log)?;
+    folder.sync()
+}
+
+/// Reads the segment as any reader would, and compares it with what was to be in it.
+fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), Error> {
+    let first = holdings.head.first;
+    let differs = |ordinal: u32| Error::SealMismatch {
+        path: segment.path.clone(),
+        n: first + u64::from(ordinal),
+    };
+    let index = segment.index()?;
+    let same_tables = index.rows == holdings.rows
+        && index.accounts == holdings.accounts
+        && index.hosts == holdings.hosts
+        && segment.marks()? == holdings.marks
+        && segment.contents.first == first
+        && segment.part(crate::segment::part::NOTES)?.unwrap_or_default() == holdings.notes
+        && segment.part(crate::segment::part::IDENTITIES)? == Some(holdings.identities.concat());
+    if !same_tables || index.ordinals.len() != holdings.events.len() {
+        return Err(differs(0));
+    }
+    let mut decoder =
+        Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
+    let mut events = holdings.events.iter().zip(&index.ordinals);
+    for row in &index.blocks {
+        let block = segment.block(row, &mut decoder)?;
+        for at in 0..row.events as usize {
+            let Some((expected, ordinal)) = events.next() else { return Err(differs(0)) };
+            let same = block.event(at).is_some_and(|event| {
+                event.body == expected.body && event.sections == expected.sections
+            });
+            if !same {
+                return Err(differs(*ordinal));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a log holds, as a segment wants it.
+struct Gathered {
+    rows: Vec<Row>,
+    /// By ordinal: the event's frame in the log, and its kept sections in `sections`.
+    places: Vec<(Range<usize>, Range<usize>)>,
+    sections: Vec<u8>,
+    dids: Vec<Box<str>>,
+    /// By ordinal, for lost events too.
+    identities: Vec<content::Identity>,
+    notes: Vec<u8>,
+    hosts: Hosts,
+    marks: Marks,
+}
+
+impl Gathered {
+    fn of(image: &LogImage, key: &Key) -> Result<Gathered, Error> {
+        let mut gathered = Gathered {
+            rows: Vec::new(),
+            places: Vec::new(),
+            sections: Vec::new(),
+            dids: Vec::new(),
+            identities: Vec::new(),
+            notes: Vec::new(),
+            hosts: Hosts::default(),
+            marks: Marks::default(),
+        };
+        let mut used = Used::default();
+        let mut all = Hosts::default();
+        let mut accounts: HashMap<Box<str>, u32> = HashMap::new();
+        // The numbers that `visit` gives also count hosts that only snapshots speak of, so the
+        // segment's own are given here, on first use. Names are looked up once `visit` is over.
+        image.visit(&mut all, |entry| {
+            match entry {
+                Entry::Event { host, frame, at, .. } => {
+                    let did = content::did(frame.body());
+                    let next = accounts.len() as u32;
+                    let account = match accounts.get(did) {
+                        Some(account) => *account,
+                        None => *accounts.entry(did.into()).or_insert(next),
+                    };
+                    if account == next {
+                        gathered.dids.push(did.into());
+                    }
+                    let start = gathered.sections.len();
+                    put_kept(&mut gathered.sections, &frame);
+                    gathered.places.push((at, start..gathered.sections.len()));
+                    gathered.rows.push(Row {
+                        account: Some(account),
+                        host: used.number(host),
+                        epoch: frame.header.epoch,
+                        seq: frame.header.seq,
+                        time_ns: frame.header.time_ns,
+                        flags: frame.header.flags,
+                    });
+                }
+                Entry::Note { before, host, frame, .. } => {
+                    let host = host.map(|host| used.number(host));
+                    let header = frame::Header { host: frame::HostId(0), ..frame.header };
+                    let mut bytes = Vec::new();
+                    put_frame(&mut bytes, &header, frame.body(), frame.sections())?;
+                    put_note(&mut gathered.notes, before, host, &bytes);
+                }
+                Entry::Mark { host, epoch, seq, snapshot: false } => {
+                    gathered.marks.set(HostNo(used.number(host)), epoch, seq);
+                }
+                Entry::Mark { .. } | Entry::Reset => {}
+                Entry::Gap { lost, .. } => {
+                    for _ in 0..lost {
+                        gathered.rows.push(Row::default());
+                        gathered.places.push((0..0, 0..0));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        for host in used.order {
+            if let Some(host) = all.get(host) {
+                gathered.hosts.number(host.role, &host.name)?;
+            }
+        }
+        gathered.identify(image, key)?;
+        Ok(gathered)
+    }
+
+    fn identify(&mut self, image: &LogImage, key: &Key) -> Result<(), Error> {
+        for (row, (at, _)) in self.rows.iter().zip(&self.places) {
+            let host = self.hosts.get(HostNo(row.host)).filter(|_| row.account.is_some());
+            self.identities.push(match host {
+                Some(host) => {
+                    let frame = image.frame(at)?;
+                    let verdict = frame.section(frame::Tag::VERDICT);
+                    content::identity(key, &host.name, &frame.header, frame.body(), verdict)
+                }
+                None => [0; 16],
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts the accounts in order, and the events under them.
+    fn holdings<'a>(&'a self, image: &'a LogImage) -> Result<Holdings<'a>, Error> {
+        let mut by_did: Vec<u32> = (0..self.dids.len() as u32).collect();
+        by_did.sort_by_key(|account| self.dids.get(*account as usize));
+        let mut rank = vec![0u32; self.dids.len()];
+        for (place, account) in by_did.iter().enumerate() {
+            if let Some(rank) = rank.get_mut(*account as usize) {
+                *rank = place as u32;
+            }
+        }
+        let mut rows = self.rows.clone();
+        let mut counts = vec![0u32; self.dids.len()];
+        let mut order: Vec<(u32, usize)> = Vec::with_capacity(rows.len());
+        for (ordinal, row) in rows.iter_mut().enumerate() {
+            let Some(account) = &mut row.account else { continue };
+            *account = rank.get(*account as usize).copied().unwrap_or(0);
+            order.push((*account, ordinal));
+            if let Some(count) = counts.get_mut(*account as usize) {
+                *count += 1;
+            }
+        }
+        order.sort_unstable();
+        let mut starts = vec![0];
+        starts.extend(counts.iter().scan(0, |end, count| {
+            *end += count;
+            Some(*end)
+        }));
+        let dids = by_did.iter().filter_map(|account| self.dids.get(*account as usize).cloned());
+        let events = order.iter().filter_map(|(_, ordinal)| {
+            let (at, sections) = self.places.get(*ordinal)?;
+            let sections = self.sections.get(sections.clone())?;
+            Some(image.frame(at).map(|frame| Plain { sections, body: frame.body() }))
+        });
+        Ok(Holdings {
+            head: image.head,
+            events: events.collect::<Result<_, Error>>()?,
+            accounts: Accounts { dids: dids.collect(), starts },
+            hosts: self.hosts.iter().cloned().collect(),
+            marks: self.marks.iter().map(|(host, epoch, seq)| (host.0, epoch, seq)).collect(),
+            identities: self.identities.clone(),
+            notes: self.notes.clone(),
+            rows,
+        })
+    }
+}
+
+/// Hosts in the order in which the log first speaks of them.
+#[derive(Default)]
+struct Used {
+    order: Vec<HostNo>,
+    numbers: HashMap<HostNo, u32>,
+}
+
+impl Used {
+    fn number(&mut self, host: HostNo) -> u32 {
+        let next = self.order.len() as u32;
+        *self.numbers.entry(host).or_insert_with(|| {
+            self.order.push(host);
+            next
+        })
+    }
+}

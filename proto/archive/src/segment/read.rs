@@ -1,0 +1,227 @@
+//! Reading a segment: only what is asked for is read and decoded.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::bytes::Take;
+use crate::codec::{self, Block, Decoder};
+use crate::content::Identity;
+use crate::error::{Cause, Damage};
+use crate::hosts::Host;
+use crate::segment::contents::{Coding, Contents, Part, read_at};
+use crate::segment::index::{self, Accounts, BlockRow, MarkRow, Row};
+use crate::segment::part;
+use crate::{Error, disk};
+
+/// An open segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    file: File,
+    pub(crate) contents: Contents,
+}
+
+/// What finds events.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) accounts: Accounts,
+    pub(crate) hosts: Vec<Host>,
+    /// By ordinal.
+    pub(crate) rows: Vec<Row>,
+    /// By ordinal: the event's position in the segment's order.
+    pub(crate) positions: Vec<u32>,
+    /// By position.
+    pub(crate) ordinals: Vec<u32>,
+    pub(crate) blocks: Vec<BlockRow>,
+}
+
+/// A control frame of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoteRow {
+    /// How many events came before it.
+    pub(crate) before: u32,
+    /// Index in the hosts.
+    pub(crate) host: Option<u32>,
+    /// Its frame, in the part.
+    pub(crate) frame: Range<usize>,
+}
+
+impl Segment {
+    pub(crate) fn open(path: &Path, number: u32) -> Result<Segment, Error> {
+        let file = disk::open(path)?;
+        let contents = Contents::read(&file, path)?;
+        if contents.number != number || contents.events > crate::log::LOG_EVENTS_MAX {
+            return Err(Damage::at(path, 0, Cause::Form("footer")).into());
+        }
+        Ok(Segment { path: path.to_owned(), file, contents })
+    }
+
+    /// A part, decoded, from whichever copy holds; `None` if the segment has none.
+    pub(crate) fn part(&self, tag: u16) -> Result<Option<Vec<u8>>, Error> {
+        let Some(part) = self.contents.part(tag) else { return Ok(None) };
+        let mut failure = None;
+        for offset in [Some(part.offset), part.again].into_iter().flatten() {
+            match self.part_at(part, offset) {
+                Err(Error::Damaged(damage)) => failure = failure.or(Some(damage)),
+                other => return other.map(Some),
+            }
+        }
+        let missing = || Damage::at(&self.path, part.offset, Cause::NoPart(part::name(tag)));
+        Err(failure.unwrap_or_else(missing).into())
+    }
+
+    fn part_at(&self, part: &Part, offset: u64) -> Result<Vec<u8>, Error> {
+        let damaged = |cause| Error::from(Damage::at(&self.path, offset, cause));
+        let len = disk::len(&self.file, &self.path)?;
+        if offset.checked_add(part.length as u64).is_none_or(|end| end > len) {
+            return Err(damaged(Cause::Truncated));
+        }
+        let mut bytes = vec![0; part.length];
+        read_at(&self.file, &self.path, offset, &mut bytes)?;
+        if crc32c::crc32c(&bytes) != part.crc {
+            return Err(damaged(Cause::Checksum));
+        }
+        match part.coding {
+            Coding::Plain => Ok(bytes),
+            Coding::Zstd => {
+                let mut zstd = zstd::bulk::Decompressor::new()
+                    .map_err(|source| Error::io(&self.path, "decompress", source))?;
+                codec::unzstd(&mut zstd, &bytes, part.raw).map_err(damaged)
+            }
+        }
+    }
+
+    /// A part that must be there, read by `read`.
+    fn table<T>(&self, tag: u16, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, Error> {
+        let damaged = |cause| Error::from(Damage::at(&self.path, 0, cause));
+        let bytes = self.part(tag)?.ok_or_else(|| damaged(Cause::NoPart(part::name(tag))))?;
+        read(&bytes).ok_or_else(|| damaged(Cause::Form(part::name(tag))))
+    }
+
+    pub(crate) fn accounts(&self) -> Result<Accounts, Error> {
+        self.table(part::ACCOUNTS, Accounts::read)
+    }
+
+    pub(crate) fn hosts(&self) -> Result<Vec<Host>, Error> {
+        self.table(part::HOSTS, index::read_hosts)
+    }
+
+    pub(crate) fn marks(&self) -> Result<Vec<MarkRow>, Error> {
+        self.table(part::MARKS, index::read_marks)
+    }
+
+    pub(crate) fn index(&self) -> Result<Index, Error> {
+        let (accounts, hosts) = (self.accounts()?, self.hosts()?);
+        let events = self.contents.events as usize;
+        let rows = self.table(part::ORDER, |bytes| {
+            index::read_order(bytes, events, accounts.dids.len(), hosts.len())
+        })?;
+        let blocks = self.table(part::BLOCKS, index::read_blocks)?;
+        let (positions, ordinals) = places(&rows, &accounts)
+            .filter(|(_, ordinals)| {
+                let end = blocks.last().map_or(0, |block| block.first + block.events);
+                end as usize == ordinals.len()
+            })
+            .ok_or_else(|| Damage::at(&self.path, 0, Cause::Form(part::name(part::ORDER))))?;
+        Ok(Index { accounts, hosts, rows, positions, ordinals, blocks })
+    }
+
+    /// The identities by ordinal; `None` where an event was lost.
+    pub(crate) fn identities(&self) -> Result<Vec<Option<Identity>>, Error> {
+        let events = self.contents.events as usize;
+        self.table(part::IDENTITIES, |bytes| {
+            let (identities, rest) = bytes.as_chunks::<16>();
+            let whole = rest.is_empty() && identities.len() == events;
+            let there = |identity: &Identity| (*identity != [0; 16]).then_some(*identity);
+            whole.then(|| identities.iter().map(there).collect())
+        })
+    }
+
+    /// The control frames in order, and the bytes that they are in.
+    pub(crate) fn notes(&self, hosts: usize) -> Result<(Vec<u8>, Vec<NoteRow>), Error> {
+        let Some(bytes) = self.part(part::NOTES)? else { return Ok((Vec::new(), Vec::new())) };
+        let notes = read_notes(&bytes, hosts)
+            .ok_or_else(|| Damage::at(&self.path, 0, Cause::Form(part::name(part::NOTES))))?;
+        Ok((bytes, notes))
+    }
+
+    pub(crate) fn block(&self, row: &BlockRow, decoder: &mut Decoder) -> Result<Block, Error> {
+        let damaged = |cause| Error::from(Damage::at(&self.path, row.offset, cause));
+        let mut bytes = vec![0; row.length];
+        read_at(&self.file, &self.path, row.offset, &mut bytes)?;
+        if crc32c::crc32c(&bytes) != row.crc {
+            return Err(damaged(Cause::Checksum));
+        }
+        decoder.decode(row.codec, &bytes, row.raw, row.events as usize).map_err(damaged)
+    }
+}
+
+impl Index {
+    /// The block that holds this position.
+    pub(crate) fn block_of(&self, position: u32) -> Option<usize> {
+        self.blocks.partition_point(|block| block.first <= position).checked_sub(1)
+    }
+
+    /// The ordinals of an account's events, ascending.
+    pub(crate) fn of_account(&self, account: u32) -> &[u32] {
+        let at = account as usize;
+        let starts = &self.accounts.starts;
+        match (starts.get(at), starts.get(at + 1)) {
+            (Some(start), Some(end)) => {
+                self.ordinals.get(*start as usize..*end as usize).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// Positions by ordinal, and ordinals by position; `None` if the accounts count otherwise.
+fn places(rows: &[Row], accounts: &Accounts) -> Option<(Vec<u32>, Vec<u32>)> {
+    let mut next = accounts.starts.clone();
+    let there = *next.last()? as usize;
+    if there > rows.len() {
+        return None;
+    }
+    let mut positions = vec![u32::MAX; rows.len()];
+    let mut ordinals = vec![0; there];
+    let mut found = 0;
+    for (ordinal, (row, position)) in rows.iter().zip(&mut positions).enumerate() {
+        let Some(account) = row.account else { continue };
+        let account = account as usize;
+        let slot = next.get_mut(account)?;
+        if *slot >= *accounts.starts.get(account + 1)? {
+            return None;
+        }
+        *position = *slot;
+        *ordinals.get_mut(*slot as usize)? = ordinal as u32;
+        *slot += 1;
+        found += 1;
+    }
+    (found == there).then_some((positions, ordinals))
+}
+
+pub(crate) fn put_note(out: &mut Vec<u8>, before: u32, host: Option<u32>, frame: &[u8]) {
+    use crate::bytes::put_varint;
+    put_varint(out, u64::from(before));
+    put_varint(out, host.map_or(0, |host| u64::from(host) + 1));
+    put_varint(out, frame.len() as u64);
+    out.extend_from_slice(frame);
+}
+
+fn read_notes(bytes: &[u8], hosts: usize) -> Option<Vec<NoteRow>> {
+    let mut take = Take::new(bytes);
+    let mut notes = Vec::new();
+    while !take.is_empty() {
+        let before = take.varint_u32()?;
+        let host = take.varint()?.checked_sub(1).map(u32::try_from).transpose().ok()?;
+        if host.is_some_and(|host| host as usize >= hosts) {
+            return None;
+        }
+        let len = take.varint_usize()?;
+        let start = bytes.len() - take.left();
+        take.slice(len)?;
+        notes.push(NoteRow { before, host, frame: start..start + len });
+    }
+    Some(notes)
+}

@@ -1,0 +1,172 @@
+//! Writing a segment's file. What goes into it was gathered before; see [`crate::seal`].
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::codec::{BLOCK_BYTES, Encoder, Plain};
+use crate::content::Identity;
+use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
+use crate::hosts::Host;
+use crate::segment::contents::{Coding, Contents, Part};
+use crate::segment::index::{self, Accounts, BlockRow, MarkRow, Row};
+use crate::segment::part;
+use crate::{Error, disk};
+
+/// The parts that find events are small and read often: they are worth the strongest level.
+const PART_LEVEL: i32 = 19;
+/// How much is handed to the system at a time.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Everything that a segment holds.
+#[derive(Debug)]
+pub(crate) struct Holdings<'a> {
+    pub(crate) head: Head,
+    /// By ordinal, lost events included.
+    pub(crate) rows: Vec<Row>,
+    /// By position in the segment's order.
+    pub(crate) events: Vec<Plain<'a>>,
+    pub(crate) accounts: Accounts,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) marks: Vec<MarkRow>,
+    /// By ordinal; zeros for lost events.
+    pub(crate) identities: Vec<Identity>,
+    /// The notes part, encoded.
+    pub(crate) notes: Vec<u8>,
+}
+
+/// Writes the whole segment.
+pub(crate) fn write(
+    file: &File,
+    path: &Path,
+    holdings: &Holdings<'_>,
+    level: i32,
+) -> Result<(), Error> {
+    let mut out = Out { file, path, buffer: Vec::new(), len: 0 };
+    out.put(&holdings.head.to_bytes(SEGMENT_MAGIC))?;
+    debug_assert_eq!(out.len, HEAD_BYTES as u64, "blocks follow the head");
+    let blocks = write_blocks(&mut out, &holdings.events, level)?;
+    let parts = write_parts(&mut out, holdings, &blocks)?;
+    let contents = Contents {
+        number: holdings.head.number,
+        events: holdings.rows.len() as u32,
+        first: holdings.head.first,
+        parts,
+    };
+    let end = out.len;
+    out.put(&contents.to_bytes(end))?;
+    out.flush()
+}
+
+fn write_blocks(
+    out: &mut Out<'_>,
+    mut events: &[Plain<'_>],
+    level: i32,
+) -> Result<Vec<BlockRow>, Error> {
+    let mut encoder = Encoder::new(level).map_err(|source| out.failed("compress", source))?;
+    let mut blocks = Vec::new();
+    let mut first = 0;
+    while !events.is_empty() {
+        let (block, rest) = events.split_at(block_events(events));
+        events = rest;
+        let encoded = encoder.encode(block).map_err(|source| out.failed("compress", source))?;
+        blocks.push(BlockRow {
+            codec: encoded.codec,
+            offset: out.len,
+            length: encoded.bytes.len(),
+            raw: encoded.raw_len,
+            first,
+            events: block.len() as u32,
+            crc: crc32c::crc32c(&encoded.bytes),
+        });
+        first += block.len() as u32;
+        out.put(&encoded.bytes)?;
+    }
+    Ok(blocks)
+}
+
+/// How many of these events make the next block.
+fn block_events(events: &[Plain<'_>]) -> usize {
+    let mut bytes = 0;
+    let whole = events.iter().position(|event| {
+        bytes += event.body.len() + event.sections.len();
+        bytes >= BLOCK_BYTES
+    });
+    whole.map_or(events.len(), |last| last + 1)
+}
+
+fn write_parts(
+    out: &mut Out<'_>,
+    holdings: &Holdings<'_>,
+    blocks: &[BlockRow],
+) -> Result<Vec<Part>, Error> {
+    let mut encoded: Vec<(Part, Vec<u8>)> = Vec::new();
+    let mut add = |tag, out: &Out<'_>, raw: Vec<u8>, copies: u8| {
+        let packed = zstd::bulk::compress(&raw, PART_LEVEL)
+            .map_err(|source| out.failed("compress", source))?;
+        let coding = if packed.len() < raw.len() { Coding::Zstd } else { Coding::Plain };
+        let raw_len = raw.len();
+        let bytes = if coding == Coding::Zstd { packed } else { raw };
+        let part = Part {
+            tag,
+            coding,
+            offset: 0,
+            again: (copies == 2).then_some(0),
+            length: bytes.len(),
+            raw: raw_len,
+            crc: crc32c::crc32c(&bytes),
+        };
+        encoded.push((part, bytes));
+        Ok::<(), Error>(())
+    };
+    let raw = |put: &dyn Fn(&mut Vec<u8>)| {
+        let mut raw = Vec::new();
+        put(&mut raw);
+        raw
+    };
+    add(part::BLOCKS, out, raw(&|raw| index::put_blocks(raw, blocks)), 2)?;
+    add(part::HOSTS, out, raw(&|raw| index::put_hosts(raw, holdings.hosts.iter())), 2)?;
+    add(part::MARKS, out, raw(&|raw| index::put_marks(raw, holdings.marks.iter().copied())), 2)?;
+    add(part::ACCOUNTS, out, raw(&|raw| holdings.accounts.put(raw)), 2)?;
+    add(part::ORDER, out, raw(&|raw| index::put_order(raw, &holdings.rows)), 2)?;
+    add(part::IDENTITIES, out, holdings.identities.concat(), 1)?;
+    if !holdings.notes.is_empty() {
+        add(part::NOTES, out, holdings.notes.clone(), 1)?;
+    }
+    for (part, bytes) in &mut encoded {
+        part.offset = out.len;
+        out.put(bytes)?;
+    }
+    for (part, bytes) in &mut encoded {
+        if let Some(again) = &mut part.again {
+            *again = out.len;
+            out.put(bytes)?;
+        }
+    }
+    Ok(encoded.into_iter().map(|(part, _)| part).collect())
+}
+
+/// The file, behind a buffer, with its length.
+struct Out<'f> {
+    file: &'f File,
+    path: &'f Path,
+    buffer: Vec<u8>,
+    len: u64,
+}
+
+impl Out<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.buffer.extend_from_slice(bytes);
+        self.len += bytes.len() as u64;
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        disk::write(self.file, self.path, &self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn failed(&self, action: &'static str, source: std::io::Error) -> Error {
+        Error::io(self.path, action, source)
+    }
+}

@@ -1,0 +1,87 @@
+//! The newest events by identity, so that what comes again after a restart is stored once.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::content::Identity;
+
+/// A bounded set that forgets the oldest. Its memory is taken at the start.
+#[derive(Debug)]
+pub(crate) struct Window {
+    seen: HashSet<Identity, BuildHasherDefault<Prefix>>,
+    order: VecDeque<Identity>,
+    limit: usize,
+}
+
+impl Window {
+    pub(crate) fn new(limit: usize) -> Window {
+        let limit = limit.max(1);
+        Window {
+            seen: HashSet::with_capacity_and_hasher(limit, BuildHasherDefault::default()),
+            order: VecDeque::with_capacity(limit),
+            limit,
+        }
+    }
+
+    /// Adds an identity; false if it was there.
+    pub(crate) fn add(&mut self, identity: Identity) -> bool {
+        if self.seen.contains(&identity) {
+            return false;
+        }
+        if self.order.len() >= self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        self.order.push_back(identity);
+        self.seen.insert(identity)
+    }
+}
+
+/// An identity is a keyed hash already: its first bytes are as good as any.
+#[derive(Debug, Default)]
+struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    // The length that goes before the bytes of an array says nothing.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_the_last_distinct_ones(
+            values in proptest::collection::vec(0u8..40, 0..200),
+            limit in 1usize..30,
+        ) {
+            let mut window = Window::new(limit);
+            let mut model: VecDeque<u8> = VecDeque::new();
+            for value in values {
+                let new = !model.contains(&value);
+                if new {
+                    model.push_back(value);
+                    if model.len() > limit {
+                        model.pop_front();
+                    }
+                }
+                let mut identity = [0; 16];
+                identity[0] = value;
+                prop_assert_eq!(window.add(identity), new);
+            }
+        }
+    }
+}

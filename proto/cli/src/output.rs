@@ -1,0 +1,260 @@
+//! The output of a stage: frames into a pipe, a file or a ring.
+//!
+//! Frames gather in a buffer that is handed on when it is full or when the stage would wait. A
+//! file is written in place: the stream itself says whether it is whole (its `end` frame), and a
+//! reader may follow it while it grows.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::Context;
+use frame::{Frame, Header, Kind, Tag};
+use stats::State;
+
+use crate::fail::OutputClosed;
+use crate::rings::RingOut;
+use crate::{Cli, Endpoint, pipe};
+
+/// How much gathers before it is handed on.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Where frames go.
+#[derive(Debug)]
+pub struct Output<'c> {
+    cli: &'c Cli,
+    sink: Sink,
+    name: String,
+    buffer: Vec<u8>,
+    /// When each event in the buffer was received.
+    received_ns: Vec<u64>,
+    /// How much has been handed on.
+    written: u64,
+    started: bool,
+    closed: bool,
+}
+
+impl<'c> Output<'c> {
+    /// Opens the output for frames; `None` means standard output, unless it is a terminal.
+    ///
+    /// # Errors
+    /// Misuse if it is a terminal that was not named by `-`; a file that exists without `force`;
+    /// otherwise what the system says.
+    pub fn frames(
+        endpoint: Option<&Endpoint>,
+        force: bool,
+        cli: &'c Cli,
+    ) -> anyhow::Result<Output<'c>> {
+        let (sink, name) = match endpoint {
+            None => {
+                pipe::refuse_terminal()?;
+                Sink::stdout()?
+            }
+            Some(Endpoint::Stdio) => Sink::stdout()?,
+            Some(Endpoint::File(path)) => {
+                let name = path.display().to_string();
+                let exists = path.symlink_metadata().is_ok();
+                let special = exists && !path.is_file();
+                if exists && !force && !special {
+                    anyhow::bail!(
+                        "{name}: exists; name another file, or overwrite it with --force"
+                    );
+                }
+                let mut options = OpenOptions::new();
+                let options = options.write(true).create(true).truncate(!special);
+                let file = options.open(path).with_context(|| name.clone())?;
+                (Sink::Fd(file), name)
+            }
+            Some(Endpoint::Ring(ring)) => {
+                let name = format!("ring:{ring}");
+                let writer = RingOut::create(ring, cli).with_context(|| name.clone())?;
+                (Sink::Ring(Box::new(writer)), name)
+            }
+        };
+        if let Sink::Fd(file) = &sink {
+            pipe::widen(file.as_fd());
+            cli.stats().set_output(&stats::endpoint_of(file));
+        } else {
+            cli.stats().set_output(&name);
+        }
+        let buffer = Vec::with_capacity(2 * BATCH_BYTES);
+        let received_ns = Vec::with_capacity(BATCH_BYTES / 64);
+        Ok(Output {
+            cli,
+            sink,
+            name,
+            buffer,
+            received_ns,
+            written: 0,
+            started: false,
+            closed: false,
+        })
+    }
+
+    /// Begins the stream, or begins it anew: host ids are given again after this.
+    ///
+    /// # Errors
+    /// As [`Output::flush`].
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        frame::put_magic(&mut self.buffer);
+        self.started = true;
+        self.hand_on_if_full()
+    }
+
+    /// Passes a frame on as it is.
+    ///
+    /// # Errors
+    /// As [`Output::flush`].
+    pub fn put(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        self.buffer.extend_from_slice(frame.bytes());
+        self.count(&frame.header);
+        self.hand_on_if_full()
+    }
+
+    /// Passes a frame on with a section appended, or replaced.
+    ///
+    /// # Errors
+    /// As [`Output::flush`]; a frame that is over its limit with the section.
+    pub fn put_with(&mut self, frame: &Frame<'_>, tag: Tag, data: &[u8]) -> anyhow::Result<()> {
+        frame::put_with(&mut self.buffer, frame, tag, data)?;
+        self.count(&frame.header);
+        self.hand_on_if_full()
+    }
+
+    /// The buffer, for frames that the caller encodes; [`Output::commit`] comes after.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Says that a frame of this header was put into the buffer.
+    ///
+    /// # Errors
+    /// As [`Output::flush`].
+    pub fn commit(&mut self, header: &Header) -> anyhow::Result<()> {
+        self.count(header);
+        self.hand_on_if_full()
+    }
+
+    /// Hands on what has gathered. Call it whenever the stage is about to wait.
+    ///
+    /// # Errors
+    /// [`OutputClosed`] if the reader has gone; otherwise what the system says.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let stats = self.cli.stats();
+        let written = stats.wait(State::Output, || self.sink.write_all(&self.buffer));
+        stats.bytes_out(self.buffer.len() as u64);
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.cli.clock().handed_on(stats, &mut self.received_ns);
+        self.closed |= written.is_err();
+        written.with_context(|| self.name.clone()).map_err(closed_first)
+    }
+
+    /// Ends the stream cleanly: an `end` frame, and everything handed on (a file is synced).
+    ///
+    /// # Errors
+    /// As [`Output::flush`].
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        if !self.started {
+            self.start()?;
+        }
+        frame::put(&mut self.buffer, &Header::new(Kind::END, crate::now_ns()), b"")?;
+        self.flush()?;
+        self.closed = true;
+        self.sink.finish().with_context(|| self.name.clone()).map_err(closed_first)
+    }
+
+    /// How many bytes have been handed on.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// What the output is called in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A descriptor that reports a hang-up or an error when the reader is gone; `None` for a file.
+    #[must_use]
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match &self.sink {
+            Sink::Fd(file) => pipe::can_hang_up(file.as_fd()).then(|| file.as_fd()),
+            Sink::Ring(ring) => ring.peer_fd(),
+        }
+    }
+
+    fn count(&mut self, header: &Header) {
+        self.cli.stats().frames_out(1);
+        if header.kind == Kind::EVENT {
+            self.cli.stats().events_out(1);
+            self.received_ns.push(header.time_ns);
+        }
+    }
+
+    fn hand_on_if_full(&mut self) -> anyhow::Result<()> {
+        if self.buffer.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+}
+
+impl Drop for Output<'_> {
+    /// A stage that fails still hands on what it has: without an `end`, the stream reads as torn.
+    /// And if it ends because its reader is gone, a ring knows whether the reader died.
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let flushed = self.flush();
+        let alive = match &self.sink {
+            Sink::Fd(_) => Ok(()),
+            Sink::Ring(ring) => ring.check_reader().with_context(|| self.name.clone()),
+        };
+        if let Err(error) = flushed.and(alive) {
+            self.cli.output_failed(closed_first(error));
+        }
+    }
+}
+
+/// Brings [`OutputClosed`] to the top, so that it is seen below any context.
+fn closed_first(error: anyhow::Error) -> anyhow::Error {
+    if error.root_cause().is::<OutputClosed>() { OutputClosed.into() } else { error }
+}
+
+/// Where bytes go.
+#[derive(Debug)]
+enum Sink {
+    Fd(File),
+    Ring(Box<RingOut>),
+}
+
+impl Sink {
+    fn stdout() -> io::Result<(Sink, String)> {
+        let fd: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
+        Ok((Sink::Fd(File::from(fd)), "standard output".into()))
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Sink::Fd(file) => file.write_all(bytes).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => OutputClosed.into(),
+                _ => error.into(),
+            }),
+            Sink::Ring(ring) => ring.write(bytes),
+        }
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        match self {
+            Sink::Fd(file) => match file.sync_all() {
+                // Pipes and devices cannot be synced, and need not be.
+                Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error.into()),
+                _ => Ok(()),
+            },
+            Sink::Ring(ring) => ring.close(),
+        }
+    }
+}

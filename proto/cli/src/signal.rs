@@ -1,0 +1,47 @@
+//! Signals: the first SIGTERM or SIGINT asks to stop, the second kills.
+//!
+//! The first one sets a flag and makes a descriptor readable, so that a source that waits on
+//! sockets wakes up. The default action is in force from then on, so that a second one kills with
+//! the status that a shell expects.
+//!
+//! A file that grows over its limit (`ulimit -f`) raises SIGXFSZ, which would kill: it is ignored,
+//! so that the write fails and the tool can say so and end in order.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+
+/// What the signals have said so far.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    stopping: Arc<AtomicBool>,
+    wake: UnixStream,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    pub(crate) fn install() -> io::Result<Signals> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (wake, woken_by) = UnixStream::pair()?;
+        for signal in [SIGTERM, SIGINT] {
+            // Registered first, so that the flag is still down when the first signal comes.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stopping))?;
+            signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+            signal_hook::low_level::pipe::register(signal, woken_by.try_clone()?)?;
+        }
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+        Ok(Signals { stopping, wake })
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}

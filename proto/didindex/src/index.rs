@@ -1,0 +1,219 @@
+//! Reading `did.idx`.
+
+use std::{
+    cmp::Ordering,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use table::{Map, Table};
+
+use crate::{
+    Cursor, Entry, Error, Host, PlcDid,
+    entry::Value,
+    hosts::Hosts,
+    layout::{
+        self, ACCOUNTS, CURSOR, FAR, FAR_RECORD_BYTES, HEAD_BYTES, HOSTS, Head, KEYS, NAMES,
+        PERIOD_RECORD_BYTES, PERIODS, Place, ROTATED, ROTATED_RECORD_BYTES, SECTIONS, VALUE_BYTES,
+    },
+};
+
+/// A mapped `did.idx`. Look-ups allocate nothing and make no system call; any number of threads
+/// and processes may share one file.
+#[derive(Debug)]
+pub struct DidIndex {
+    accounts: Table<Map, { PlcDid::BYTES }, VALUE_BYTES>,
+    /// Everything behind the table.
+    rest: Map,
+    head: Head,
+}
+
+/// What a file holds, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// Accounts.
+    pub entries: u64,
+    /// Slots of the table.
+    pub slots: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Different hosts.
+    pub hosts: u64,
+    /// Accounts that had more than one key.
+    pub rotated: u64,
+    /// Different former keys.
+    pub former_keys: u64,
+    /// Accounts whose host has no 16-bit number.
+    pub far: u64,
+    /// Up to where the operations were read.
+    pub cursor: Cursor,
+}
+
+impl DidIndex {
+    /// Maps the file and checks its head.
+    ///
+    /// # Errors
+    /// [`Error`]: it cannot be read, is something else, of another version, damaged or cut short.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let io_error = |doing| move |source| Error::Io { doing, path: path.to_owned(), source };
+        let file = File::open(path).map_err(io_error("open"))?;
+        let length = file.metadata().map_err(io_error("open"))?.len();
+        let mut page = Vec::with_capacity(HEAD_BYTES);
+        let read = (&file).take(HEAD_BYTES as u64).read_to_end(&mut page);
+        read.map_err(io_error("read"))?;
+        let head = Head::read(&page, length)?;
+        let map = |from: u64, to: u64| Map::new(&file, from, to.saturating_sub(from));
+        let [accounts, ..] = head.sections;
+        let table = map(accounts.offset, accounts.end()).map_err(io_error("map"))?;
+        let rest = map(accounts.end(), length).map_err(io_error("map"))?;
+        Ok(Self { accounts: Table::open(table)?, rest, head })
+    }
+
+    /// What it says about a DID; nothing about one that is no did:plc.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, did: &str) -> Option<Entry<'_>> {
+        self.entry(&PlcDid::parse(did)?)
+    }
+
+    /// What it says about a DID.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self, did: &PlcDid) -> Option<Entry<'_>> {
+        let (slot, value) = self.accounts.find(did.as_bytes())?;
+        Some(Entry { index: self, slot, value: Value::from_bytes(value) })
+    }
+
+    /// Every account, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (PlcDid, Entry<'_>)> {
+        self.accounts.iter().map(|(slot, did, value)| {
+            let value = Value::from_bytes(value);
+            (PlcDid::from_bytes(*did), Entry { index: self, slot, value })
+        })
+    }
+
+    /// The hosts in the order of their numbers.
+    pub fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
+        // What is damaged is left out.
+        (0..self.all_hosts().len() as u32).filter_map(|number| self.host(number))
+    }
+
+    /// Up to where the operations were read.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::from_bytes(self.section(CURSOR))
+    }
+
+    /// What it holds, in numbers.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        let records = |section, bytes| (self.section(section).len() / bytes) as u64;
+        Info {
+            entries: self.accounts.entries(),
+            slots: self.accounts.slots(),
+            bytes: self.head.bytes(),
+            hosts: self.all_hosts().len(),
+            rotated: records(ROTATED, ROTATED_RECORD_BYTES),
+            former_keys: records(KEYS, crate::KEY_BYTES),
+            far: records(FAR, FAR_RECORD_BYTES),
+            cursor: self.cursor(),
+        }
+    }
+
+    /// Reads all of the file and compares every checksum.
+    ///
+    /// # Errors
+    /// [`Error::SectionChecksum`] with the first section that is damaged.
+    pub fn verify(&self) -> Result<(), Error> {
+        let mut end = HEAD_BYTES as u64;
+        for (number, place) in self.head.sections.iter().enumerate() {
+            let accounts = number == ACCOUNTS;
+            let bytes = if accounts { self.accounts.bytes() } else { self.section(number) };
+            let computed = crc32c::crc32c(bytes);
+            // The table begins right behind the head.
+            let between = if accounts { &[] } else { self.rest(end, place.offset) };
+            end = place.end();
+            if computed != place.checksum || between.iter().any(|byte| *byte != 0) {
+                let section = SECTIONS.get(number).copied().unwrap_or_default();
+                return Err(Error::SectionChecksum { section, found: place.checksum, computed });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn host(&self, number: u32) -> Option<Host<'_>> {
+        self.all_hosts().get(number)
+    }
+
+    /// The number of the host of an account that has it in `far`.
+    pub(crate) fn far_host(&self, slot: u64) -> Option<u32> {
+        let records = self.section(FAR);
+        let at = find(records, FAR_RECORD_BYTES, slot)?;
+        Some(layout::u32_at(records, at * FAR_RECORD_BYTES + 4))
+    }
+
+    /// The records of the periods of an account that has some.
+    pub(crate) fn periods(&self, slot: u64) -> &[u8] {
+        let records = self.section(ROTATED);
+        let Some(at) = find(records, ROTATED_RECORD_BYTES, slot) else { return &[] };
+        let first = |at: usize| layout::u32_at(records, at * ROTATED_RECORD_BYTES + 4) as usize;
+        let all = self.section(PERIODS);
+        let from = first(at) * PERIOD_RECORD_BYTES;
+        let last = (at + 1) * ROTATED_RECORD_BYTES >= records.len();
+        let to = if last { all.len() } else { first(at + 1) * PERIOD_RECORD_BYTES };
+        all.get(from..to).unwrap_or_default()
+    }
+
+    pub(crate) fn former_keys(&self) -> &[u8] {
+        self.section(KEYS)
+    }
+
+    fn all_hosts(&self) -> Hosts<'_> {
+        Hosts { records: self.section(HOSTS), names: self.section(NAMES) }
+    }
+
+    /// The bytes of a section behind the table.
+    fn section(&self, number: usize) -> &[u8] {
+        let place = self.head.sections.get(number).copied().unwrap_or_default();
+        self.rest(place.offset, place.end())
+    }
+
+    /// A part of the file behind the table, by offsets in the file.
+    fn rest(&self, from: u64, to: u64) -> &[u8] {
+        let base = self.head.sections.get(ACCOUNTS).map_or(0, Place::end);
+        let range = from.saturating_sub(base) as usize..to.saturating_sub(base) as usize;
+        self.rest.as_ref().get(range).unwrap_or_default()
+    }
+}
+
+/// Finds the record of a slot among records that begin with one and are sorted by it.
+fn find(records: &[u8], record_bytes: usize, slot: u64) -> Option<usize> {
+    let (mut low, mut high) = (0, records.len() / record_bytes);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match u64::from(layout::u32_at(records, middle * record_bytes)).cmp(&slot) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Some(middle),
+        }
+    }
+    None
+}
+
+/// Opens any bytes as an index and asks it about a DID: it may be wrong, never fail badly.
+///
+/// # Errors
+/// When the bytes cannot be written to a file.
+pub fn fuzz_open(data: &[u8], folder: &Path) -> io::Result<()> {
+    let path = folder.join("fuzz.idx");
+    std::fs::write(&path, data)?;
+    if let Ok(index) = DidIndex::open(&path) {
+        for (did, entry) in index.iter().take(1000) {
+            let _ = (index.entry(&did).is_some(), entry.pds(), entry.history().count());
+        }
+        let _ = (index.info(), index.hosts().count(), index.verify());
+    }
+    Ok(())
+}
