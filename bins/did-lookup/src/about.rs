@@ -1,0 +1,107 @@
+//! What the index holds.
+
+use std::cmp::Reverse;
+use std::time::SystemTime;
+
+use cli::units::show_bytes;
+use didindex::{DidIndex, Host};
+use serde::Serialize;
+
+use cli::Text;
+use lines::rfc3339_ms;
+
+/// So many hosts are shown to a person.
+const HOSTS_SHOWN: usize = 20;
+
+/// What `--info --json` prints.
+#[derive(Serialize)]
+struct About<'a> {
+    r#type: &'static str,
+    accounts: u64,
+    slots: u64,
+    load: f64,
+    bytes: u64,
+    bytes_per_did: f64,
+    accounts_rotated: u64,
+    former_keys: u64,
+    operations: u64,
+    last_created_at: Option<String>,
+    age_seconds: u64,
+    hosts: Vec<OnHost<'a>>,
+}
+
+#[derive(Serialize)]
+struct OnHost<'a> {
+    name: &'a str,
+    accounts: u64,
+}
+
+/// Prints numbers: for people, or as one JSON object.
+pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyhow::Result<()> {
+    let info = index.info();
+    let load = info.entries as f64 / info.slots as f64;
+    let bytes_per_did = info.bytes as f64 / info.entries.max(1) as f64;
+    let last = rfc3339_ms(info.cursor.created_ms);
+    let age = age_seconds(info.cursor.created_ms);
+    let hosts = by_accounts(index);
+    if as_json {
+        let hosts = hosts.iter().map(|host| OnHost { name: host.name, accounts: host.accounts });
+        return out.object(&About {
+            r#type: "info",
+            accounts: info.entries,
+            slots: info.slots,
+            load,
+            bytes: info.bytes,
+            bytes_per_did,
+            accounts_rotated: info.rotated,
+            former_keys: info.former_keys,
+            operations: info.cursor.operations,
+            last_created_at: last,
+            age_seconds: age,
+            hosts: hosts.collect(),
+        });
+    }
+    out.line(format_args!("accounts        {}", info.entries))?;
+    out.line(format_args!("slots           {} (load {load:.3})", info.slots))?;
+    let bytes = show_bytes(info.bytes);
+    out.line(format_args!("bytes           {bytes} ({bytes_per_did:.1} an account)"))?;
+    let former = info.former_keys;
+    out.line(format_args!("keys rotated    {} accounts, {former} former keys", info.rotated))?;
+    out.line(format_args!("operations      {}", info.cursor.operations))?;
+    let last = last.unwrap_or_else(|| "none".into());
+    out.line(format_args!("last operation  {last} ({} ago)", span(age)))?;
+    out.line(format_args!("hosts           {}", info.hosts))?;
+    for host in hosts.iter().take(HOSTS_SHOWN) {
+        out.line(format_args!("{:>14}  {}", host.accounts, host.name))?;
+    }
+    match hosts.len().saturating_sub(HOSTS_SHOWN) {
+        0 => Ok(()),
+        more => out.line(format_args!("                and {more} more; --hosts lists all")),
+    }
+}
+
+/// Prints the names of hosts that have accounts.
+pub(crate) fn hosts(index: &DidIndex, out: &mut Text<'_>) -> anyhow::Result<()> {
+    by_accounts(index).iter().try_for_each(|host| out.line(host.name))
+}
+
+/// Most accounts first, then by name.
+fn by_accounts(index: &DidIndex) -> Vec<Host<'_>> {
+    let mut hosts: Vec<Host<'_>> = index.hosts().collect();
+    hosts.sort_by_key(|host| (Reverse(host.accounts), host.name));
+    hosts
+}
+
+fn age_seconds(unix_ms: u64) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().saturating_sub(unix_ms / 1000)
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,186 @@
+//! What scripts read: one JSON object a line for each tool, in pipeline order.
+//!
+//! Fields are added in later versions and never change their meaning.
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `type` | `stage` |
+//! | `tool`, `name`, `release`, `pid` | the program, what the user calls this run (or null), its version, its process |
+//! | `start_ns`, `time_ns` | when it started and when this was read, unix ns |
+//! | `pipeline`, `position` | which pipeline it belongs to and its place among all lines of this round, from 0 |
+//! | `inputs`, `outputs` | `pipe:[INODE]`, `ring:NAME`, paths, URLs |
+//! | `state` | `starting`, `working`, `waiting-for-input`, `waiting-for-output` |
+//! | `events_in`, `events_out`, `refused`, `dropped`, `held` | events; `dropped` are duplicates, `held` wait inside |
+//! | `frames_in`, `frames_out`, `bytes_in`, `bytes_out` | since the start |
+//! | `queue_bytes`, `queue_bytes_max` | waiting in the input joints, and what they hold (0: not known) |
+//! | `last_event_ns` | when an event was last taken in, unix ns, or null |
+//! | `input_wait_ns`, `output_wait_ns` | time spent waiting since the start |
+//! | `refusals`, `counts`, `gauges` | the tool's own numbers by name; `refusals` by rule |
+//! | `latency`, `age` | `count`, `sum_ns`, `p50_ns`, `p99_ns`, `p999_ns` (null if nothing was counted) since the start: time in the tool, and time since receipt off the network |
+//! | `recent` | `seconds`, `events_in_per_s`, `events_out_per_s`, `refused_per_s`, `dropped_per_s`, `bytes_in_per_s`, `bytes_out_per_s`, `input_wait_share`, `output_wait_share`, `latency`, `age`: between this round and the one before |
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use stats::{Histogram, Kind, State};
+
+use crate::pipeline::Plan;
+use crate::sample::{Recent, Stage};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    tool: &'a str,
+    name: Option<&'a str>,
+    release: &'a str,
+    pid: u64,
+    start_ns: u64,
+    time_ns: u64,
+    pipeline: usize,
+    position: usize,
+    inputs: &'a [String],
+    outputs: &'a [String],
+    state: &'static str,
+    events_in: u64,
+    events_out: u64,
+    refused: u64,
+    dropped: u64,
+    held: u64,
+    frames_in: u64,
+    frames_out: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    queue_bytes: u64,
+    queue_bytes_max: u64,
+    last_event_ns: Option<u64>,
+    input_wait_ns: u64,
+    output_wait_ns: u64,
+    refusals: BTreeMap<&'a str, u64>,
+    counts: BTreeMap<&'a str, u64>,
+    gauges: BTreeMap<&'a str, u64>,
+    latency: Times,
+    age: Times,
+    recent: Window,
+}
+
+#[derive(Serialize)]
+struct Times {
+    count: u64,
+    sum_ns: u64,
+    p50_ns: Option<u64>,
+    p99_ns: Option<u64>,
+    p999_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Window {
+    seconds: f64,
+    events_in_per_s: f64,
+    events_out_per_s: f64,
+    refused_per_s: f64,
+    dropped_per_s: f64,
+    bytes_in_per_s: f64,
+    bytes_out_per_s: f64,
+    input_wait_share: f64,
+    output_wait_share: f64,
+    latency: Times,
+    age: Times,
+}
+
+impl From<&Histogram> for Times {
+    fn from(histogram: &Histogram) -> Self {
+        Self {
+            count: histogram.count(),
+            sum_ns: histogram.sum_ns(),
+            p50_ns: histogram.percentile(0.5),
+            p99_ns: histogram.percentile(0.99),
+            p999_ns: histogram.percentile(0.999),
+        }
+    }
+}
+
+impl From<&Recent> for Window {
+    fn from(recent: &Recent) -> Self {
+        Self {
+            seconds: rounded(recent.seconds),
+            events_in_per_s: rounded(recent.events_in_per_s),
+            events_out_per_s: rounded(recent.events_out_per_s),
+            refused_per_s: rounded(recent.refused_per_s),
+            dropped_per_s: rounded(recent.dropped_per_s),
+            bytes_in_per_s: rounded(recent.bytes_in_per_s),
+            bytes_out_per_s: rounded(recent.bytes_out_per_s),
+            input_wait_share: rounded(recent.input_wait),
+            output_wait_share: rounded(recent.output_wait),
+            latency: (&recent.latency).into(),
+            age: (&recent.age).into(),
+        }
+    }
+}
+
+/// Three digits behind the point: more would be noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+fn state_word(state: State) -> &'static str {
+    match state {
+        State::Starting => "starting",
+        State::Working => "working",
+        State::Input => "waiting-for-input",
+        State::Output => "waiting-for-output",
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(stage: &'a Stage, pipeline: usize, position: usize) -> Self {
+        let (page, counts) = (&stage.page, &stage.page.counts);
+        let named = |kind: Kind| {
+            let named = page.named.iter().filter(move |named| named.kind == kind);
+            named.map(|named| (named.name.as_str(), named.value)).collect()
+        };
+        Self {
+            r#type: "stage",
+            tool: &page.tool,
+            name: page.name.as_deref(),
+            release: &page.release,
+            pid: page.pid,
+            start_ns: page.start_ns,
+            time_ns: page.taken_ns,
+            pipeline,
+            position,
+            inputs: &page.inputs,
+            outputs: &page.outputs,
+            state: state_word(page.state),
+            events_in: counts.events_in,
+            events_out: counts.events_out,
+            refused: counts.refused,
+            dropped: counts.dropped,
+            held: counts.held,
+            frames_in: counts.frames_in,
+            frames_out: counts.frames_out,
+            bytes_in: counts.bytes_in,
+            bytes_out: counts.bytes_out,
+            queue_bytes: counts.queue_depth,
+            queue_bytes_max: counts.queue_capacity,
+            last_event_ns: (counts.last_event_ns > 0).then_some(counts.last_event_ns),
+            input_wait_ns: counts.input_wait_ns,
+            output_wait_ns: counts.output_wait_ns,
+            refusals: named(Kind::Refusal),
+            counts: named(Kind::Count),
+            gauges: named(Kind::Gauge),
+            latency: (&page.latency).into(),
+            age: (&page.age).into(),
+            recent: (&stage.recent).into(),
+        }
+    }
+}
+
+/// The lines of one round.
+pub(crate) fn lines(plan: &Plan) -> anyhow::Result<Vec<u8>> {
+    let mut text = vec![];
+    for (position, (stage, pipeline)) in plan.stages.iter().zip(&plan.pipelines).enumerate() {
+        serde_json::to_writer(&mut text, &Line::of(stage, *pipeline, position))?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}

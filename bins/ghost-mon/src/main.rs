@@ -1,0 +1,98 @@
+//! Watches the running tools of a pipeline: arguments and wiring.
+
+mod diagnosis;
+mod figures;
+mod json;
+mod pipeline;
+mod report;
+mod sample;
+mod screen;
+mod style;
+mod summary;
+mod watch;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cli::units::Span;
+use cli::{Cli, Common, Tool};
+
+use crate::style::{Color, Style, is_dumb};
+use crate::watch::{Form, Watch};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL_ONCE: Duration = Duration::from_millis(250);
+const INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Watch the running tools: rates, queues, refusals, latencies, and who waits for whom
+///
+/// Every tool counts in a page of shared memory while it runs. This reads those pages and draws
+/// them in the order of the pipeline, on the terminal until q is pressed, or as text.
+#[derive(clap::Parser)]
+struct Args {
+    /// Report once and end
+    #[arg(long)]
+    once: bool,
+
+    /// One JSON object a line for each tool, in every interval
+    #[arg(long)]
+    json: bool,
+
+    /// Time between two looks, over which rates are counted [default: 1s, with --once 250ms]
+    #[arg(long, value_name = "DURATION")]
+    interval: Option<Span>,
+
+    /// Sum up pages that tools kept with --stats, in place of what runs
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["once", "json", "interval", "dir"])]
+    report: Vec<PathBuf>,
+
+    /// Where the pages lie [default: /dev/shm, else the directory for temporary files]
+    #[arg(long, value_name = "DIR", env = stats::place::DIR_VARIABLE)]
+    dir: Option<PathBuf>,
+
+    /// Whether to use colour; by default on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Tool for Args {
+    const NAME: &'static str = "ghost-mon";
+    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --report stats/*";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn json(&self) -> bool {
+        self.json
+    }
+
+    fn run(self, cli: &Cli) -> anyhow::Result<()> {
+        if !self.report.is_empty() {
+            return summary::print(&self.report);
+        }
+        let interval = self.interval.map_or(INTERVAL, |span| span.0);
+        if interval < INTERVAL_MIN {
+            return Err(cli::usage("--interval is under 20ms, more often than a look is worth"));
+        }
+        let style = Style::of_stdout(self.color);
+        let form = if self.json { Form::Json } else { Form::Text(style) };
+        let mut watch = Watch::new(cli, self.dir);
+        if self.once {
+            watch.once(form, self.interval.map_or(INTERVAL_ONCE, |span| span.0))
+        } else if self.json || is_dumb() || !std::io::stdout().is_terminal() {
+            watch.follow(form, interval)
+        } else {
+            watch.show(style, interval)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main::<Args>()
+}

@@ -1,0 +1,151 @@
+//! What ghost-mon does over time: look, compare with the last look, show, wait.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cli::{Cli, OutputClosed};
+use stats::{Error, Skipped, Snapshot};
+
+use crate::json;
+use crate::pipeline::Plan;
+use crate::report::{self, Latencies};
+use crate::sample::{self, Stage};
+use crate::screen::{Screen, Woken, pause};
+use crate::style::Style;
+
+/// How a round is put into words where there is no screen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// For people.
+    Text(Style),
+    /// For scripts.
+    Json,
+}
+
+/// Looks at the pages in a directory, each time compared with the time before.
+pub(crate) struct Watch<'c> {
+    cli: &'c Cli,
+    dir: Option<PathBuf>,
+    last: Vec<Snapshot>,
+    /// Files that were complained of already.
+    said: HashSet<PathBuf>,
+}
+
+impl<'c> Watch<'c> {
+    pub(crate) fn new(cli: &'c Cli, dir: Option<PathBuf>) -> Self {
+        Self { cli, dir, last: vec![], said: HashSet::new() }
+    }
+
+    fn look(&mut self) -> anyhow::Result<(Plan, Vec<Skipped>)> {
+        let reading = sample::read(self.dir.as_ref())?;
+        let stages = reading.pages.iter().map(|page| Stage::of(page.clone(), &self.last));
+        let plan = Plan::of(stages.collect());
+        self.last = reading.pages;
+        Ok((plan, reading.skipped))
+    }
+
+    /// Says on stderr, once, which pages could not be read.
+    fn complain(&mut self, skipped: &[Skipped]) {
+        for Skipped { path, error } in skipped {
+            if self.said.insert(path.clone()) {
+                let message = format_args!("{}: {error}", path.display());
+                match is_anothers(error) {
+                    true => self.cli.info(message),
+                    false => self.cli.warn(message),
+                }
+            }
+        }
+    }
+
+    /// One round, over the time since a look just before.
+    pub(crate) fn once(&mut self, form: Form, over: Duration) -> anyhow::Result<()> {
+        self.look()?;
+        if !self.last.is_empty() && pause(over, self.cli.stop_fd())? && !self.cli.stopping() {
+            return Err(OutputClosed.into());
+        }
+        self.round(form)
+    }
+
+    /// A round in every interval, until a signal comes or nobody reads any more.
+    pub(crate) fn follow(&mut self, form: Form, interval: Duration) -> anyhow::Result<()> {
+        self.look()?;
+        while !pause(interval, self.cli.stop_fd())? {
+            self.round(form)?;
+            if let Form::Text(_) = form {
+                print(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, form: Form) -> anyhow::Result<()> {
+        let (plan, skipped) = self.look()?;
+        self.complain(&skipped);
+        match form {
+            Form::Json => print(&json::lines(&plan)?),
+            Form::Text(style) => {
+                let mut text = String::new();
+                for line in report::lines(&plan, Latencies::Start, style) {
+                    line.write(style, &mut text);
+                    text.push('\n');
+                }
+                print(text.as_bytes())
+            }
+        }
+    }
+
+    /// The picture on the terminal, until it is asked to end.
+    pub(crate) fn show(&mut self, style: Style, interval: Duration) -> anyhow::Result<()> {
+        /// The first picture need not wait for a whole interval.
+        const FIRST: Duration = Duration::from_millis(250);
+        let mut screen = Screen::take()?;
+        let (mut plan, mut skipped) = self.look()?;
+        let mut due = Instant::now() + interval.min(FIRST);
+        loop {
+            let size = screen.size();
+            let style = Style { cells: Some(size.cells), ..style };
+            let mut lines = report::lines(&plan, Latencies::Recent, style);
+            let unread = skipped.iter().filter(|skipped| !is_anothers(&skipped.error));
+            lines.extend(report::unread(unread));
+            lines.push(report::keys());
+            match screen.draw(&report::fit(lines, size.rows), style) {
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => return Err(OutputClosed.into()),
+                Err(error) => return Err(error.into()),
+            }
+            match screen.wait(due, self.cli.stop_fd())? {
+                Woken::Quit => return Ok(()),
+                Woken::Resized => {}
+                Woken::Due => {
+                    (plan, skipped) = self.look()?;
+                    // From now on, for a machine that was asleep has nothing to catch up with.
+                    due = Instant::now() + interval;
+                }
+            }
+        }
+    }
+}
+
+/// Pages of other users are not for us, which is no news.
+fn is_anothers(error: &Error) -> bool {
+    matches!(error, Error::Read(error) if error.kind() == ErrorKind::PermissionDenied)
+}
+
+/// Whether nobody reads the output any more.
+fn is_gone(error: &io::Error) -> bool {
+    let gone_terminal = rustix::io::Errno::IO.raw_os_error();
+    error.kind() == ErrorKind::BrokenPipe || error.raw_os_error() == Some(gone_terminal)
+}
+
+/// Writes to standard output in one piece.
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    match out.write_all(text) {
+        Err(error) if is_gone(&error) => Err(OutputClosed.into()),
+        result => Ok(result?),
+    }
+}

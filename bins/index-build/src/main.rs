@@ -1,0 +1,155 @@
+//! `index-build`: the directory's operations into `did.idx`.
+
+mod account;
+mod gather;
+mod lines;
+mod source;
+mod whole;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use cli::{Cli, Common, Text, Tool};
+use serde::Serialize;
+
+use crate::gather::Gathered;
+
+/// Builds did.idx, which says for each did:plc its signing key, its PDS and its former keys
+///
+/// Reads the directory's operations as JSON lines: what plc-fetch stores, a dump of a mirror
+/// (plain, .zst or .gz), or plc-fetch --out -. Operations that come twice count once; nullified
+/// ones are found by what follows what. The index appears when it is whole; one that is there is
+/// replaced only with --force, and processes that have it mapped go on with the old one.
+#[derive(Debug, clap::Parser)]
+struct Args {
+    /// Operations: a folder of .jsonl, .jsonl.zst and .jsonl.gz files (read in the order of their
+    /// names), one file, or `-` for standard input
+    #[arg(long, value_name = "DIR|FILE", default_value = "-", env = "SOVEREIGN_OPS")]
+    ops: PathBuf,
+
+    /// The index to make
+    #[arg(short, long, value_name = "FILE", env = "SOVEREIGN_INDEX")]
+    out: PathBuf,
+
+    /// Replace the index if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Stop at the first line that is no operation; else such lines are reported and left out
+    #[arg(long)]
+    strict: bool,
+
+    /// Print what was built as a JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    r#type: &'static str,
+    files: usize,
+    /// Files that break off in the middle of their packing.
+    files_torn: u64,
+    lines: u64,
+    lines_bad: u64,
+    json_bytes: u64,
+    /// Different operations.
+    operations: u64,
+    repeated: u64,
+    nullified: u64,
+    accounts: u64,
+    /// Accounts of which an operation is missing.
+    accounts_broken: u64,
+    /// Accounts that had more than one key.
+    accounts_rotated: u64,
+    hosts: u64,
+    last_created_at: Option<String>,
+    /// Length of the index.
+    bytes: u64,
+    bytes_per_did: f64,
+    seconds: f64,
+}
+
+impl Tool for Args {
+    const NAME: &'static str = "index-build";
+    const EXAMPLE: &'static str = "\
+index-build --ops ops/ --out did.idx
+plc-fetch --url https://plc.directory --out - | index-build --out did.idx --json";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn json(&self) -> bool {
+        self.json
+    }
+
+    fn run(self, cli: &Cli) -> anyhow::Result<()> {
+        let began = Instant::now();
+        // Before hours of reading, not behind them.
+        if !self.force && self.out.symlink_metadata().is_ok() {
+            anyhow::bail!("{} exists; --force replaces it", self.out.display());
+        }
+        let files = source::files(&self.ops)?;
+        let mut gathered = Gathered::new(cli, self.strict);
+        for file in &files {
+            gathered.read(file)?;
+        }
+        let counts = gathered.counts();
+        let built = account::build(gathered, &self.out, self.force)
+            .with_context(|| self.out.display().to_string())?;
+        let summary = built.summary;
+        let bytes_per_did = summary.bytes as f64 / summary.entries.max(1) as f64;
+        if counts.lines_bad > 0 {
+            let lines = counts.lines_bad;
+            cli.warn(format_args!("{lines} lines were no operations and are left out"));
+        }
+        if built.broken > 0 {
+            let broken = built.broken;
+            cli.warn(format_args!(
+                "{broken} DIDs lack an operation that others follow; the newest ones count"
+            ));
+        }
+        cli.info(format_args!(
+            "{} accounts from {} operations in {}: {:.1} bytes an account",
+            summary.entries,
+            built.cursor.operations,
+            self.out.display(),
+            bytes_per_did
+        ));
+        if self.json {
+            let mut text = Text::new(cli);
+            text.object(&Report {
+                r#type: "summary",
+                files: files.len(),
+                files_torn: counts.files_torn,
+                lines: counts.lines,
+                lines_bad: counts.lines_bad,
+                json_bytes: counts.bytes,
+                operations: built.cursor.operations,
+                repeated: built.repeated,
+                nullified: built.nullified,
+                accounts: summary.entries,
+                accounts_broken: built.broken,
+                accounts_rotated: summary.rotated,
+                hosts: summary.hosts,
+                last_created_at: ::lines::rfc3339_ms(built.cursor.created_ms),
+                bytes: summary.bytes,
+                bytes_per_did,
+                seconds: began.elapsed().as_secs_f64(),
+            })?;
+            text.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main::<Args>()
+}

@@ -1,0 +1,113 @@
+//! Where operations come from: which files, and what they are packed in.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use flate2::bufread::MultiGzDecoder;
+
+use crate::whole::Whole;
+
+/// Read at a time.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What the names of files of operations end with.
+const ENDINGS: [&str; 3] = [".jsonl", ".jsonl.zst", ".jsonl.gz"];
+
+/// A file of operations, or standard input.
+pub(crate) struct Source {
+    path: Option<PathBuf>,
+}
+
+impl Source {
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> String {
+        self.path.as_ref().map_or("standard input".into(), |path| path.display().to_string())
+    }
+
+    /// Opens it and finds out by its first bytes what it is packed in.
+    pub(crate) fn open(&self) -> anyhow::Result<Packed> {
+        let mut reader: Box<dyn BufRead> = match &self.path {
+            None => Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())),
+            Some(path) => {
+                let file = File::open(path).with_context(|| path.display().to_string())?;
+                Box::new(BufReader::with_capacity(BUFFER_BYTES, file))
+            }
+        };
+        let first = reader.fill_buf().with_context(|| self.name())?;
+        Ok(match first {
+            // zstd, or one of its skippable frames.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                Packed::Zstd(Whole::new(reader)?)
+            }
+            [0x1f, 0x8b, ..] => {
+                let inner = MultiGzDecoder::new(reader);
+                Packed::Gzip(BufReader::with_capacity(BUFFER_BYTES, inner))
+            }
+            _ => Packed::Plain(reader),
+        })
+    }
+}
+
+/// What lines are read from.
+pub(crate) enum Packed {
+    /// As they are.
+    Plain(Box<dyn BufRead>),
+    /// In frames of zstd.
+    Zstd(Whole<Box<dyn BufRead>>),
+    /// In members of gzip.
+    Gzip(BufReader<MultiGzDecoder<Box<dyn BufRead>>>),
+}
+
+impl Packed {
+    /// The bytes to be read next, none at the end. A packing that breaks off is
+    /// [`io::ErrorKind::UnexpectedEof`].
+    pub(crate) fn fill(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Plain(reader) => reader.fill_buf(),
+            Self::Zstd(reader) => reader.fill(),
+            Self::Gzip(reader) => reader.fill_buf(),
+        }
+    }
+
+    /// Passes over bytes that were read.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        match self {
+            Self::Plain(reader) => reader.consume(bytes),
+            Self::Zstd(reader) => reader.consume(bytes),
+            Self::Gzip(reader) => reader.consume(bytes),
+        }
+    }
+}
+
+/// The files of a folder in the order of their names, or the one that is meant.
+pub(crate) fn files(ops: &Path) -> anyhow::Result<Vec<Source>> {
+    if ops == Path::new("-") {
+        if io::stdin().is_terminal() {
+            return Err(cli::usage(
+                "operations do not come from a terminal; name a folder or a file: --ops ops/",
+            ));
+        }
+        return Ok(vec![Source { path: None }]);
+    }
+    let context = || ops.display().to_string();
+    if !fs::metadata(ops).with_context(context)?.is_dir() {
+        return Ok(vec![Source { path: Some(ops.to_owned()) }]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(ops).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        if ENDINGS.iter().any(|ending| name.as_ref().is_some_and(|name| name.ends_with(ending))) {
+            files.push(path);
+        }
+    }
+    anyhow::ensure!(
+        !files.is_empty(),
+        "{}: no .jsonl, .jsonl.zst or .jsonl.gz files in it; plc-fetch --out {0} makes some",
+        ops.display()
+    );
+    files.sort();
+    Ok(files.into_iter().map(|path| Source { path: Some(path) }).collect())
+}

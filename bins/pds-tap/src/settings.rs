@@ -1,0 +1,62 @@
+//! How patient the tap is.
+
+use std::time::Duration;
+
+use net::Policy;
+
+use crate::cursor::Patience;
+
+/// What to do about a host that has begun anew, at seq 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnReset {
+    /// Begin a new epoch of it, from the start of its window
+    Epoch,
+    /// Leave it alone until a person has looked
+    Stop,
+}
+
+/// How long a message may take to arrive, before its length is counted.
+pub(crate) const MESSAGE_GRACE: Duration = Duration::from_secs(60);
+
+/// And how much of it has to come each second beyond that.
+pub(crate) const MESSAGE_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+
+/// The settings of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Which addresses may be used.
+    pub(crate) policy: Policy,
+    /// Leave when all hosts have been silent that long.
+    pub(crate) until_idle: Option<Duration>,
+    /// Leave after that long.
+    pub(crate) run_for: Option<Duration>,
+    /// Leave when that many bytes have been written.
+    pub(crate) bytes_max: Option<u64>,
+    /// What to do about a host that begins anew, and how sure to be that it did.
+    pub(crate) on_reset: OnReset,
+    pub(crate) patience: Patience,
+    /// The first pause before a host is tried again.
+    pub(crate) retry: Duration,
+    /// A host silent that long is asked whether it is there, and has then that long to answer.
+    pub(crate) ping: Duration,
+    pub(crate) answer: Duration,
+    /// How long an address may take until the WebSocket is open.
+    pub(crate) connect: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            until_idle: None,
+            run_for: None,
+            bytes_max: None,
+            on_reset: OnReset::Epoch,
+            patience: Patience { times: 3, span: Duration::from_secs(180) },
+            retry: Duration::from_secs(1),
+            ping: Duration::from_secs(30),
+            answer: Duration::from_secs(60),
+            connect: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What the tool is told.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use cli::{Common, Inputs, Out, Sockets};
+use didindex::DidIndex;
+
+use crate::identity::Identities;
+use crate::resolve::{Resolver, Upstream};
+use crate::verify::Keys;
+
+/// Prove each event against the identity directory and append the verdict
+///
+/// Proved events are passed on; what is refused or cannot be checked is dropped, or kept by
+/// --rejects, unless --pass-all. Identities come from an index, from the directory itself, or
+/// from the index first and the directory where that falls short.
+#[derive(Debug, clap::Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+
+    #[command(flatten)]
+    pub(crate) out: Out,
+
+    /// The index of the identity directory, as index-build makes it
+    #[arg(long, value_name = "FILE", env = "SOVEREIGN_INDEX")]
+    pub(crate) index: Option<PathBuf>,
+
+    /// Which key of an account counts
+    #[arg(long, value_name = "WHICH", default_value = "auto", env = "SOVEREIGN_KEYS")]
+    pub(crate) keys: Keys,
+
+    /// Where to keep what is not passed on, with the rule that failed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
+
+    /// Pass everything on, with its verdict
+    #[arg(long)]
+    pub(crate) pass_all: bool,
+
+    /// Ask this PLC directory, and did:web hosts, for what the index lacks or has outdated
+    #[arg(long, value_name = "URL", env = "SOVEREIGN_RESOLVE", value_parser = directory_url)]
+    pub(crate) resolve: Option<String>,
+
+    /// How long an event waits for a directory that does not answer
+    #[arg(long, value_name = "TIME", default_value = "30s", env = "SOVEREIGN_PATIENCE")]
+    pub(crate) patience: cli::units::Span,
+
+    #[command(flatten)]
+    pub(crate) sockets: Sockets,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl Args {
+    /// Opens the index and starts the look-ups, as far as they are asked for.
+    ///
+    /// # Errors
+    /// If the index or the certificates cannot be read.
+    pub(crate) fn identities(&self) -> anyhow::Result<Identities> {
+        let index = self
+            .index
+            .as_deref()
+            .map(|path| DidIndex::open(path).with_context(|| path.display().to_string()));
+        let resolver = self.resolve.as_ref().map(|url| {
+            Resolver::start(&Upstream {
+                url: url.clone(),
+                allow_private: self.sockets.allow_private,
+                ca: self.sockets.ca.clone(),
+                patience: self.patience.0,
+            })
+        });
+        Ok(Identities::new(index.transpose()?, resolver.transpose()?, self.keys))
+    }
+}
+
+fn directory_url(text: &str) -> Result<String, &'static str> {
+    let url = text.trim_end_matches('/');
+    if url.starts_with("https://") || url.starts_with("http://") {
+        Ok(url.to_owned())
+    } else {
+        Err("a directory's URL begins with https:// (or http://)")
+    }
+}

@@ -1,0 +1,219 @@
+//! What is known of an account: from the index, from answers of the directory, or not yet.
+//!
+//! The index is asked first: it is quick, and what it proves is proved. Only where it knows
+//! nothing, or what it says would refuse an event, do the directory's answers count, and one that
+//! is a minute old is asked for again: keys rotate. Silence of the directory decides nothing.
+
+use std::time::{Duration, Instant};
+
+use didindex::{DidIndex, Entry, History, Key, Period, Status, keys_at};
+use frame::verdict::{Rule, Verdict};
+
+use crate::known::Known;
+use crate::resolve::{Answer, Question, Resolver};
+use crate::verify::{Keys, hinges_on_identity};
+
+/// How long an answer stands before the same account may be asked for again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// How long an answer that proves events is believed without being asked for again. `#identity`
+/// events ask sooner.
+const BELIEVED: Duration = Duration::from_secs(6 * 3600);
+
+/// What the directory says of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The present key, or why there is none.
+    pub(crate) key: Key,
+    /// The canonical name of its PDS.
+    pub(crate) pds: Option<Box<str>>,
+    /// Its key periods, oldest first; empty where the history was not asked for, or is not kept.
+    pub(crate) periods: Vec<Period>,
+}
+
+/// An account's identity from either source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum View<'a> {
+    /// As the index has it.
+    Index(Entry<'a>),
+    /// As the directory answered.
+    Answer(&'a Identity),
+}
+
+impl<'a> View<'a> {
+    /// The present key.
+    pub(crate) fn present(&self) -> Period {
+        match self {
+            View::Index(entry) => Period::new(0, present_key(entry)),
+            View::Answer(identity) => Period::new(0, identity.key),
+        }
+    }
+
+    /// The canonical name of the account's PDS.
+    pub(crate) fn pds(&self) -> Option<&'a str> {
+        match self {
+            View::Index(entry) => entry.pds(),
+            View::Answer(identity) => identity.pds.as_deref(),
+        }
+    }
+
+    /// The keys that count for a commit of that time, the older first.
+    pub(crate) fn periods_at(&self, rev_ms: u64) -> impl Iterator<Item = Period> + use<'a> {
+        let periods = match self {
+            View::Index(entry) => Periods::Index(entry.history()),
+            View::Answer(identity) if identity.periods.is_empty() => {
+                Periods::Only(Some(Period::new(0, identity.key)))
+            }
+            View::Answer(identity) => Periods::Answer(identity.periods.iter()),
+        };
+        keys_at(periods, rev_ms)
+    }
+}
+
+/// The index keeps key and status apart, because an account can have a key and no PDS.
+fn present_key(entry: &Entry<'_>) -> Key {
+    match (entry.key(), entry.status()) {
+        (Some(key), _) => Key::Known(key),
+        (None, Status::UnknownKeyType) => Key::UnknownType,
+        (None, Status::Tombstoned) => Key::Tombstone,
+        (None, _) => Key::Missing,
+    }
+}
+
+/// Key periods from either source.
+#[derive(Clone)]
+enum Periods<'a> {
+    Index(History<'a>),
+    Answer(std::slice::Iter<'a, Period>),
+    Only(Option<Period>),
+}
+
+impl Iterator for Periods<'_> {
+    type Item = Period;
+
+    fn next(&mut self) -> Option<Period> {
+        match self {
+            Periods::Index(history) => history.next(),
+            Periods::Answer(periods) => periods.next().copied(),
+            Periods::Only(period) => period.take(),
+        }
+    }
+}
+
+/// What can be said of an event with what is known at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The verdict.
+    Settled(Verdict),
+    /// The directory has to be asked; with the account's history or without.
+    Ask {
+        /// Whether former keys could prove it.
+        history: bool,
+    },
+}
+
+/// Everything that is known of accounts, and who is asked for the rest.
+pub(crate) struct Identities {
+    index: Option<DidIndex>,
+    known: Known,
+    resolver: Option<Resolver>,
+    keys: Keys,
+}
+
+impl Identities {
+    pub(crate) fn new(
+        index: Option<DidIndex>,
+        resolver: Option<Resolver>,
+        keys: Keys,
+    ) -> Identities {
+        Identities { index, known: Known::default(), resolver, keys }
+    }
+
+    /// Whether there is an index.
+    pub(crate) fn has_index(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// Judges by what is known; `judge` is called once for each source.
+    pub(crate) fn decide(
+        &mut self,
+        did: &str,
+        mut judge: impl FnMut(View<'_>) -> Verdict,
+    ) -> Decision {
+        let entry = self.index.as_ref().and_then(|index| index.get(did));
+        let indexed = entry.map(|entry| judge(View::Index(entry)));
+        if let Some(verdict) = indexed
+            && !hinges_on_identity(&verdict)
+        {
+            return Decision::Settled(verdict);
+        }
+        if self.resolver.is_none() {
+            return Decision::Settled(indexed.unwrap_or(Verdict::unchecked(Rule::NO_IDENTITY)));
+        }
+        let Some(record) = self.known.get(did) else {
+            let history = match self.keys {
+                Keys::Current => false,
+                Keys::History => true,
+                // The index has tried the present key, so it will take a former one, or a newer.
+                Keys::Auto => indexed.is_some(),
+            };
+            return Decision::Ask { history };
+        };
+        let age = record.at.elapsed();
+        let failed = match record.identity.as_ref() {
+            None => Verdict::refused(Rule::NO_IDENTITY),
+            Some(identity) => {
+                let verdict = judge(View::Answer(identity));
+                if !hinges_on_identity(&verdict) && (age < BELIEVED || record.silent) {
+                    return Decision::Settled(verdict);
+                }
+                verdict
+            }
+        };
+        let history = self.keys != Keys::Current && record.identity.is_some();
+        if age >= AGAIN || (history && !record.with_history && !record.silent) {
+            return Decision::Ask { history: history || self.keys == Keys::History };
+        }
+        // Only a definite answer refuses.
+        Decision::Settled(if record.silent { Verdict::unchecked(Rule::NO_ANSWER) } else { failed })
+    }
+
+    /// Asks the directory about an account. The answer comes by [`Identities::answer`].
+    pub(crate) fn ask(&mut self, did: &str, history: bool) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.ask(Question { did: did.into(), history });
+        }
+    }
+
+    /// Asks again about an account whose identity is said to have changed, if an answer about it
+    /// is remembered that would be believed for longer. Nobody waits for it.
+    pub(crate) fn refresh(&mut self, did: &str) {
+        let Some(resolver) = &mut self.resolver else { return };
+        if self.known.get(did).is_some_and(|record| record.at.elapsed() >= AGAIN) {
+            let history = self.keys == Keys::History;
+            resolver.ask_if_idle(Question { did: did.into(), history });
+        }
+    }
+
+    /// Takes in one answer, if one comes within `wait`; says whose account it is about, and
+    /// whether it was an answer at all.
+    pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
+        let (question, answer) = self.resolver.as_mut()?.answer(wait)?;
+        let answered = answer != Answer::Silence;
+        self.known.insert(&question, answer, Instant::now());
+        Some((question.did, answered))
+    }
+
+    /// Why questions had no answer lately, if that was not said before.
+    pub(crate) fn why(&self) -> Option<String> {
+        self.resolver.as_ref()?.why()
+    }
+
+    /// How many questions were answered so far, silence included.
+    pub(crate) fn answered(&self) -> u64 {
+        self.resolver.as_ref().map_or(0, Resolver::answered)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! `sig-verify`: proves each event of a frame stream and appends the verdict.
+
+mod args;
+mod stage;
+
+mod rules;
+mod verify;
+
+mod directory;
+mod identity;
+mod known;
+mod queue;
+mod resolve;
+
+mod counts;
+mod hold;
+mod rejects;
+mod waiting;
+
+#[cfg(test)]
+mod allocation;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Common, Endpoint};
+
+use crate::args::Args;
+use crate::counts::Counts;
+use crate::rejects::Rejects;
+use crate::stage::{Judge, Stage};
+use crate::verify::Proof;
+
+impl cli::Tool for Args {
+    const NAME: &'static str = "sig-verify";
+    const EXAMPLE: &'static str =
+        "pds-tap --host wss://pds.example.com | sig-verify --index did.idx | archive-pack --out a";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(self, cli: &Cli) -> anyhow::Result<()> {
+        if self.index.is_none() && self.resolve.is_none() {
+            return Err(cli::usage(
+                "there is nothing to prove by; name an index with --index FILE (index-build makes \
+                 one), or a directory with --resolve https://plc.directory",
+            ));
+        }
+        self.refuse_same_files()?;
+        let judge = Judge {
+            hosts: Default::default(),
+            identities: self.identities()?,
+            proof: Proof::new(self.keys),
+        };
+        let rejects = self.rejects.as_deref().map(|path| Rejects::create(path, self.out.force));
+        let rejects = rejects.transpose()?;
+        let output = self.out.open(cli)?;
+        let mut input = self.inputs.open(cli)?;
+        input.watch(&output)?;
+        let stage = Stage {
+            cli,
+            output,
+            rejects,
+            pass_all: self.pass_all,
+            judge,
+            counts: Counts::new(cli),
+            hold: Default::default(),
+            waiting: Default::default(),
+        };
+        stage.run(input)
+    }
+}
+
+impl Args {
+    /// Misuse if two of input, output and rejects are one file.
+    fn refuse_same_files(&self) -> anyhow::Result<()> {
+        let (inputs, out) = (&self.inputs.inputs[..], self.out.out.as_ref());
+        let rejects = self.rejects.clone().map(Endpoint::File);
+        Endpoint::refuse_same(inputs, out, "input and output")?;
+        Endpoint::refuse_same(inputs, rejects.as_ref(), "input and --rejects")?;
+        Endpoint::refuse_same(
+            out.map_or(&[], std::slice::from_ref),
+            rejects.as_ref(),
+            "output and --rejects",
+        )
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main::<Args>()
+}

@@ -1,0 +1,269 @@
+//! The stage: events in, verdicts out, and order kept while look-ups are under way.
+//!
+//! What is promised to the stages behind: the events of one account keep their order; a mark, or
+//! a `hole`, goes on only when every event before it has been sent or dropped for good; a new
+//! beginning of the stream (a magic), a host id that changes its meaning, and frames of kinds
+//! that are not known here go on only when nothing is held.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use cli::{Cli, Input, Item, Output, OutputClosed};
+use frame::host::HostTable;
+use frame::verdict::{Rule, Status, Verdict};
+use frame::{Frame, Kind, Tag};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::counts::Counts;
+use crate::hold::{Held, Hold, reread};
+use crate::identity::{Decision, Identities};
+use crate::rejects::Rejects;
+use crate::verify::{self, Proof};
+use crate::waiting::Waiting;
+
+/// How long input is waited for before answers are looked for again, while events are held.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Everything between input and output.
+pub(crate) struct Stage<'c> {
+    pub(crate) cli: &'c Cli,
+    pub(crate) output: Output<'c>,
+    pub(crate) rejects: Option<Rejects>,
+    pub(crate) pass_all: bool,
+    pub(crate) judge: Judge,
+    pub(crate) counts: Counts,
+    pub(crate) hold: Hold,
+    pub(crate) waiting: Waiting,
+}
+
+/// How an event comes to its verdict: hosts, identities and proof together.
+pub(crate) struct Judge {
+    pub(crate) hosts: HostTable,
+    pub(crate) identities: Identities,
+    pub(crate) proof: Proof,
+}
+
+impl Judge {
+    /// What can be said of an event at present, and of whose account it is.
+    pub(crate) fn decide<'a>(&mut self, frame: &Frame<'a>) -> (&'a str, Decision) {
+        let claim = match self.proof.examine(frame) {
+            Ok(claim) => claim,
+            Err(verdict) => return ("", Decision::Settled(verdict)),
+        };
+        if claim.is_identity() {
+            self.identities.refresh(claim.did);
+        }
+        let host = self.hosts.get(frame.header.host);
+        if claim.is_hearsay(host) {
+            return (claim.did, Decision::Settled(Verdict::unchecked(Rule::HEARSAY)));
+        }
+        let proof = &mut self.proof;
+        let decision = self.identities.decide(claim.did, |view| proof.judge(&claim, host, view));
+        (claim.did, decision)
+    }
+}
+
+impl Stage<'_> {
+    /// Goes through the input to its end.
+    ///
+    /// # Errors
+    /// What input and output say. If the input is at fault, everything whole before it is judged
+    /// and passed on first.
+    pub(crate) fn run(mut self, mut input: Input<'_>) -> anyhow::Result<()> {
+        let torn = self.read(&mut input)?;
+        self.drain()?;
+        if let Some(rejects) = self.rejects.take() {
+            rejects.finish()?;
+        }
+        self.counts.say(self.cli);
+        match torn {
+            None => self.output.finish(),
+            Some(error) => {
+                self.output.flush()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads to the end of the input; gives what is wrong with it, if something is.
+    fn read(&mut self, input: &mut Input<'_>) -> anyhow::Result<Option<anyhow::Error>> {
+        loop {
+            self.take_answers(Duration::ZERO)?;
+            if self.hold.is_full() {
+                self.waiting.say_pressing(self.cli, &self.hold, &self.judge.identities);
+                self.wait()?;
+                continue;
+            }
+            if input.idle()? {
+                self.flush()?;
+                while !self.hold.is_empty() && !input.wait_up_to(Some(GLANCE))? {
+                    self.take_answers(Duration::ZERO)?;
+                    self.flush()?;
+                }
+            }
+            match input.next() {
+                Err(error) if error.is::<OutputClosed>() => return Err(error),
+                Err(error) => return Ok(Some(error)),
+                Ok(None) => return Ok(None),
+                Ok(Some(Item::Start)) => {
+                    self.drain()?;
+                    self.judge.hosts.clear();
+                    self.rejects.iter_mut().for_each(Rejects::start);
+                    self.output.start()?;
+                }
+                Ok(Some(Item::Frame(frame))) => self.frame(&frame)?,
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        match frame.header.kind {
+            Kind::EVENT => self.event(frame),
+            Kind::HOST => {
+                let host = frame::host::read(frame)?;
+                if self.judge.hosts.get(frame.header.host).is_some_and(|known| known != host) {
+                    self.drain()?;
+                    self.rejects.iter_mut().for_each(|file| file.forget(frame.header.host));
+                }
+                self.judge.hosts.apply(frame)?;
+                self.output.put(frame)
+            }
+            Kind::MARK | Kind::HOLE if !self.hold.is_empty() => {
+                self.hold.gate(frame);
+                Ok(())
+            }
+            Kind::MARK | Kind::HOLE => self.output.put(frame),
+            _ => {
+                self.drain()?;
+                self.output.put(frame)
+            }
+        }
+    }
+
+    fn event(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        if !self.hold.is_empty()
+            && let Ok(event) = verify::open(frame.body())
+            && let Some(did) = event.did()
+            && self.hold.waits_for(did)
+        {
+            return self.keep(did, frame);
+        }
+        match self.judge.decide(frame) {
+            (_, Decision::Settled(verdict)) => self.settle(frame, &verdict),
+            (did, Decision::Ask { history }) => {
+                self.judge.identities.ask(did, history);
+                self.keep(did, frame)
+            }
+        }
+    }
+
+    /// Holds an event until there is an answer about its account.
+    fn keep(&mut self, did: &str, frame: &Frame<'_>) -> anyhow::Result<()> {
+        self.hold.push(did, frame);
+        self.cli.stats().held(self.hold.events() as u64);
+        Ok(())
+    }
+
+    /// Sends an event on or drops it, as its verdict says.
+    fn settle(&mut self, frame: &Frame<'_>, verdict: &Verdict) -> anyhow::Result<()> {
+        let passes = self.pass_all
+            || verdict.status == Status::Ok
+            || verdict.rule == Some(Rule::UNKNOWN_TYPE);
+        self.counts.count(self.cli, verdict, passes);
+        if passes {
+            put_judged(self.output.buffer(), frame, verdict)?;
+            return self.output.commit(&frame.header);
+        }
+        match &mut self.rejects {
+            Some(rejects) => rejects.put(frame, verdict, &self.judge.hosts),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in the answers that have come, waiting for the first so long, and settles what they
+    /// settle.
+    fn take_answers(&mut self, wait: Duration) -> anyhow::Result<()> {
+        let mut wait = wait;
+        while let Some((did, answered)) = self.judge.identities.answer(wait) {
+            wait = Duration::ZERO;
+            self.counts.answer(answered);
+            if !answered {
+                self.waiting.say_silence(self.cli, &self.judge.identities);
+            }
+            let mut queue = self.hold.take(&did);
+            while let Some(held) = queue.pop_front() {
+                let decision = held.frame().map(|frame| self.judge.decide(&frame).1);
+                if let Some(Decision::Ask { history }) = decision {
+                    queue.push_front(held);
+                    self.judge.identities.ask(&did, history);
+                    break;
+                }
+                self.release(&held, decision)?;
+            }
+            if !queue.is_empty() {
+                self.hold.restore(&did, queue);
+            }
+            self.cli.stats().held(self.hold.events() as u64);
+            while let Some(bytes) = self.hold.pop_gate() {
+                if let Some(frame) = reread(&bytes) {
+                    self.output.put(&frame)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, held: &Held, decision: Option<Decision>) -> anyhow::Result<()> {
+        self.hold.settle(held);
+        match (held.frame(), decision) {
+            (Some(frame), Some(Decision::Settled(verdict))) => self.settle(&frame, &verdict),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until nothing is held.
+    fn drain(&mut self) -> anyhow::Result<()> {
+        while !self.hold.is_empty() {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for an answer, with nothing read meanwhile.
+    fn wait(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        self.take_answers(Duration::from_millis(100))?;
+        match self.output.watched() {
+            Some(fd) if has_hung_up(fd) => Err(OutputClosed.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        if let Some(rejects) = &mut self.rejects {
+            rejects.flush()?;
+        }
+        self.output.flush()
+    }
+}
+
+/// Appends a frame with its verdict. One that has no room for it loses its other sections, and if
+/// need be goes without the verdict too: never with one that came in with it.
+pub(crate) fn put_judged(
+    out: &mut Vec<u8>,
+    frame: &Frame<'_>,
+    verdict: &Verdict,
+) -> Result<(), frame::Error> {
+    let bytes = verdict.to_bytes();
+    let (header, body) = (&frame.header, frame.body());
+    let alone = [(Tag::VERDICT, Some(&bytes[..])), (Tag::NUMBER, None)];
+    frame::put_with(out, frame, Tag::VERDICT, &bytes)
+        .or_else(|_| frame::put_with_two(out, header, body, alone))
+        .or_else(|_| frame::put(out, header, body))
+}
+
+fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+    ready && fds.iter().any(|fd| fd.revents().is_some_and(|events| !events.is_empty()))
+}

@@ -1,0 +1,302 @@
+//! The proof of one event: its bytes and what the directory says, in; a verdict, out.
+//!
+//! Pure: no clock, no files, no sockets. [`Proof::examine`] asks the rules that hold whoever the
+//! account is, [`Proof::judge`] the rest, as often as there is something else to judge by.
+//!
+//! Always checked: the envelope, every block's hash, the commit's form, that envelope and commit
+//! speak of the same account and rev, the signature (low S), and that the tree has each op's
+//! record under its path as far as the event carries the tree. Not checked: that undoing the ops
+//! gives the tree before, and that the event continues the one before it.
+
+use atproto::blocks::Blocks;
+use atproto::commit::Signed;
+use atproto::event::{Action, Commit, Event};
+use didindex::{Period, Status};
+use frame::Frame;
+use frame::host::{Host, Role};
+use frame::verdict::{Rule, Verdict, notes};
+use keys::{PublicKey, Reject, Verifier};
+
+use crate::identity::View;
+use crate::rules;
+
+/// Which key an event is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Keys {
+    /// The account's present key
+    Current,
+    /// The key that was valid at the commit's rev, for replays
+    History,
+    /// The present key, then the one that was valid at the rev
+    Auto,
+}
+
+/// How many keys of one account are tried: it takes many rotations within five minutes to have
+/// more than two at one time.
+const KEYS_MAX: usize = 8;
+
+/// How many parsed keys are kept, about 150 bytes each.
+const CACHE_KEYS: usize = 1 << 15;
+
+/// An event that holds as far as can be told without its account's identity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    /// The account.
+    pub(crate) did: &'a str,
+    event: Event<'a>,
+    body: &'a [u8],
+    signed: Option<SignedClaim<'a>>,
+    notes: u32,
+}
+
+/// A commit that is still to be held against a key.
+#[derive(Debug, Clone, Copy)]
+struct SignedClaim<'a> {
+    commit: Signed<'a>,
+    digest: [u8; 32],
+    rev_ms: u64,
+}
+
+impl Claim<'_> {
+    /// Whether the event says that the account's identity changed.
+    pub(crate) fn is_identity(&self) -> bool {
+        matches!(self.event, Event::Identity(_))
+    }
+
+    /// Whether an event without a signature came over a host that cannot speak for any account.
+    pub(crate) fn is_hearsay(&self, host: Option<Host<'_>>) -> bool {
+        self.signed.is_none() && host.is_none_or(|host| host.role != Role::Pds)
+    }
+}
+
+/// What is needed to prove events one after the other without taking memory for each.
+pub(crate) struct Proof {
+    blocks: Blocks,
+    verifier: Verifier,
+    keys: Keys,
+}
+
+impl Proof {
+    pub(crate) fn new(keys: Keys) -> Proof {
+        Proof { blocks: Blocks::new(), verifier: Verifier::new(CACHE_KEYS), keys }
+    }
+
+    /// Asks all rules that do not hinge on the account's identity.
+    pub(crate) fn examine<'a>(&mut self, frame: &Frame<'a>) -> Result<Claim<'a>, Verdict> {
+        let event = open(frame.body()).map_err(Verdict::refused)?;
+        let examined = match &event {
+            Event::Commit(commit) => self.commit(frame, event, commit),
+            Event::Sync(sync) => rules::sync_limits(sync).and_then(|()| {
+                let signed = self.signed(frame, event)?;
+                Ok(Claim { signed: Some(signed), ..Claim::unsigned(frame, event) })
+            }),
+            Event::Identity(_) | Event::Account(_) => {
+                let claim = Claim::unsigned(frame, event);
+                rules::did(claim.did).map(|()| claim)
+            }
+            _ => return Err(Verdict::unchecked(Rule::UNKNOWN_TYPE)),
+        };
+        examined.map_err(Verdict::refused)
+    }
+
+    fn commit<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        event: Event<'a>,
+        commit: &Commit<'a>,
+    ) -> Result<Claim<'a>, Rule> {
+        rules::commit_limits(commit)?;
+        for op in commit.ops {
+            rules::path(&op)?;
+            rules::op_form(&op)?;
+        }
+        rules::paths_differ(commit)?;
+        let signed = self.signed(frame, event)?;
+        let redacted = frame.header.flags & frame::flags::REDACTED != 0;
+        let mut noted = 0;
+        for op in commit.ops {
+            if !rules::record(&self.blocks, frame.body(), &op, redacted)? {
+                noted |= notes::ODD_RECORD;
+            }
+        }
+        noted |= if is_legacy(commit) { notes::LEGACY } else { 0 };
+        Ok(Claim { signed: Some(signed), notes: noted, ..Claim::unsigned(frame, event) })
+    }
+
+    /// What `#commit` and `#sync` have in common: a CAR with a commit in it.
+    fn signed<'a>(&mut self, frame: &Frame<'a>, event: Event<'a>) -> Result<SignedClaim<'a>, Rule> {
+        let (did, rev) = (event.did().unwrap_or_default(), event.rev().unwrap_or_default());
+        rules::did(did)?;
+        let tid = rules::rev(rev)?;
+        rules::rev_time(tid, frame.header.time_ns)?;
+        rules::hashes(&mut self.blocks, frame.body(), &event)?;
+        let named = match event {
+            Event::Commit(commit) => Some(commit.commit),
+            _ => None,
+        };
+        let (car, _) = event.blocks().unwrap_or_default();
+        let cid = rules::root(car, named)?;
+        let block = rules::commit_block(&self.blocks, frame.body(), &cid)?;
+        let commit = rules::commit_form(block)?;
+        rules::same_did(&commit, did)?;
+        rules::same_rev(&commit, rev)?;
+        let digest = commit.signed_digest();
+        Ok(SignedClaim { commit, digest, rev_ms: tid.micros() / 1000 })
+    }
+
+    /// Holds what was examined last against what is known of the account.
+    pub(crate) fn judge(
+        &mut self,
+        claim: &Claim<'_>,
+        host: Option<Host<'_>>,
+        view: View<'_>,
+    ) -> Verdict {
+        match &claim.signed {
+            Some(signed) => self.judge_signed(claim, signed, host, view),
+            None => judge_unsigned(claim, host, view),
+        }
+    }
+
+    fn judge_signed(
+        &mut self,
+        claim: &Claim<'_>,
+        signed: &SignedClaim<'_>,
+        host: Option<Host<'_>>,
+        view: View<'_>,
+    ) -> Verdict {
+        let foreign = host.is_some_and(|host| {
+            host.role == Role::Pds && view.pds().is_none_or(|pds| pds != host.name)
+        });
+        let mut noted = claim.notes | if foreign { notes::FOREIGN } else { 0 };
+        let verdict = match self.signature(signed, view) {
+            Err(rule) => Verdict::refused(rule),
+            Ok(key) => {
+                if view.present().key != Some(key) {
+                    noted |= notes::FORMER_KEY;
+                }
+                // Last, because it costs most for what it takes to make: only who has a key of
+                // an account can send a large tree.
+                match self.tree(claim, signed) {
+                    Err(rule) => Verdict::refused(rule),
+                    Ok(()) => Verdict::ok(Some(key)),
+                }
+            }
+        };
+        Verdict { notes: noted, ..verdict }
+    }
+
+    /// The key that proves the commit, or the rule that says best why none does.
+    fn signature(
+        &mut self,
+        signed: &SignedClaim<'_>,
+        view: View<'_>,
+    ) -> Result<[u8; keys::KEY_BYTES], Rule> {
+        let keys = self.keys;
+        let present = (keys != Keys::History).then(|| view.present());
+        let at_rev = view.periods_at(signed.rev_ms).filter(|_| keys != Keys::Current);
+        let mut why = None;
+        let mut tried = None;
+        for Period { key, status, .. } in present.into_iter().chain(at_rev).take(KEYS_MAX) {
+            if key.is_some() && key == tried {
+                continue;
+            }
+            tried = key;
+            match self.holds(signed, key, status) {
+                Ok(key) => return Ok(key),
+                // A signature that was looked at says more than a key that is not there.
+                Err(rule) if rank(rule) > why.map_or(0, rank) => why = Some(rule),
+                Err(_) => {}
+            }
+        }
+        Err(why.unwrap_or(Rule::NO_KEY))
+    }
+
+    fn holds(
+        &mut self,
+        signed: &SignedClaim<'_>,
+        key: Option<[u8; keys::KEY_BYTES]>,
+        status: Status,
+    ) -> Result<[u8; keys::KEY_BYTES], Rule> {
+        let bytes = key.ok_or(match status {
+            Status::UnknownKeyType => Rule::UNKNOWN_KEY_TYPE,
+            Status::Tombstoned => Rule::TOMBSTONED,
+            _ => Rule::NO_KEY,
+        })?;
+        let key = PublicKey::from_bytes(&bytes).map_err(|_| Rule::UNKNOWN_KEY_TYPE)?;
+        match self.verifier.verify(&key, &signed.digest, signed.commit.sig) {
+            Ok(()) => Ok(bytes),
+            Err(Reject::HighS) => Err(Rule::HIGH_S),
+            Err(Reject::BadKey) => Err(Rule::UNKNOWN_KEY_TYPE),
+            Err(_) => Err(Rule::BAD_SIGNATURE),
+        }
+    }
+
+    fn tree(&self, claim: &Claim<'_>, signed: &SignedClaim<'_>) -> Result<(), Rule> {
+        let Event::Commit(commit) = &claim.event else { return Ok(()) };
+        let blocks = self.blocks.of(claim.body);
+        commit
+            .ops
+            .into_iter()
+            .try_for_each(|op| rules::op_in_tree(commit, &op, &signed.commit.data, &blocks))
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn unsigned(frame: &Frame<'a>, event: Event<'a>) -> Claim<'a> {
+        let did = event.did().unwrap_or_default();
+        Claim { did, event, body: frame.body(), signed: None, notes: 0 }
+    }
+}
+
+/// Reads the envelope, within the limit of an event.
+pub(crate) fn open(body: &[u8]) -> Result<Event<'_>, Rule> {
+    rules::event_size(body)?;
+    rules::envelope(body)
+}
+
+/// An event without a signature counts only from the account's host.
+fn judge_unsigned(claim: &Claim<'_>, host: Option<Host<'_>>, view: View<'_>) -> Verdict {
+    match host {
+        Some(host) if !claim.is_hearsay(Some(host)) => match view.pds() {
+            Some(pds) if pds == host.name => Verdict::ok(None),
+            Some(_) => Verdict::refused(Rule::WRONG_HOST),
+            None if view.present().status == Status::Tombstoned => {
+                Verdict::refused(Rule::TOMBSTONED)
+            }
+            None => Verdict::refused(Rule::NO_PDS),
+        },
+        _ => Verdict::unchecked(Rule::HEARSAY),
+    }
+}
+
+/// Whether the directory's answer could make a refusal under this rule undone. A signature that
+/// holds with a high S was made with the account's key, so no other key would change that.
+pub(crate) fn hinges_on_identity(verdict: &Verdict) -> bool {
+    let rule = verdict.rule.unwrap_or(Rule(0));
+    [
+        Rule::NO_IDENTITY,
+        Rule::NO_KEY,
+        Rule::UNKNOWN_KEY_TYPE,
+        Rule::TOMBSTONED,
+        Rule::BAD_SIGNATURE,
+        Rule::WRONG_HOST,
+        Rule::NO_PDS,
+    ]
+    .contains(&rule)
+}
+
+fn rank(rule: Rule) -> u8 {
+    match rule {
+        Rule::HIGH_S => 4,
+        Rule::BAD_SIGNATURE => 3,
+        Rule::TOMBSTONED | Rule::UNKNOWN_KEY_TYPE => 2,
+        _ => 1,
+    }
+}
+
+/// A commit as hosts sent it before the tree could be undone from what it says.
+fn is_legacy(commit: &Commit<'_>) -> bool {
+    let lacks_prev = |action: Action| matches!(action, Action::Update | Action::Delete);
+    (commit.since.is_some() && commit.prev_data.is_none())
+        || commit.ops.into_iter().any(|op| lacks_prev(op.action) && op.prev.is_none())
+}
