@@ -1,0 +1,48 @@
+# Every habit has a target; `make` alone shows them.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+RELEASE := target/release
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo live rebuild test lint bench install uninstall clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: ## Check what cargo cannot bring, and say how to get it
+	@pipelines/setup
+
+build: setup ## Build all tools, optimised, into target/release
+	$(CARGO) build --release --workspace --bins --locked
+
+demo: build ## The whole chain on recorded events, offline, in under a minute
+	@BIN=$(RELEASE) pipelines/demo
+
+live: build ## The chain on the real network: some hosts, 10 minutes, at most 2 GB
+	@BIN=$(RELEASE) pipelines/live
+
+rebuild: build ## Fetch the whole directory and build did.idx from it (hours)
+	@BIN=$(RELEASE) pipelines/rebuild
+
+test: setup ## Every test
+	$(CARGO) build --workspace --bins --locked
+	SOVEREIGN_BUILT=1 $(CARGO) test --workspace --locked
+
+lint: setup ## Format and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
+	$(CARGO) build --release --workspace --bins --locked
+	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --locked
+
+install: build ## Install tools, man pages and completions under PREFIX (DESTDIR is honoured)
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) pipelines/install $(RELEASE)
+
+uninstall: ## Remove what install put there
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) pipelines/install --remove
+
+clean: ## Remove what was built
+	$(CARGO) clean

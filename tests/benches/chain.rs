@@ -1,0 +1,38 @@
+//! What each stage and each joint costs, as ratios against a peer in the same run.
+//!
+//! Seconds alone say more of the machine than of the tools, so each figure stands beside a peer
+//! that does the least work which could do: `cat` for what moves bytes, the bare check of as many
+//! signatures for proofs, plain zstd for the archive. The two are run in turn, and what is told
+//! is the median of their ratios with the least and the most. Nothing passes or fails here.
+//!
+//! CPU seconds are user and system time of the processes that are named, all threads together.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench reports on standard output and fails by panicking"
+)]
+
+mod archive;
+mod joints;
+mod measure;
+mod proofs;
+mod stages;
+mod streams;
+
+use crate::streams::Streams;
+
+/// How often each pair is run.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let streams = Streams::make();
+    println!("Sovereign: what the chain costs on this machine");
+    println!("{}", measure::machine());
+    println!("CPU seconds are user + system; medians of {ROUNDS} runs (least to most)");
+    println!("{streams}");
+    stages::report(&streams);
+    proofs::report(&streams);
+    archive::report(&streams);
+    joints::report(&streams);
+}

@@ -1,0 +1,124 @@
+//! The recorded input: the capture of the official servers as frame streams, and its index.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use frame::host::{self, Role};
+use frame::mark::{self, Mark};
+use frame::{Header, HostId, Kind};
+use tempfile::TempDir;
+
+use crate::measure::{grouped, reap};
+
+/// How many copies of the capture make about a second of work for the moving stages.
+const COPIES: u32 = 40;
+
+/// Events between two marks: what 2,000 events a second put between them.
+const MARK_EVERY: usize = 2_000;
+
+/// When the first event is said to have been received: after the capture was made, or its revs
+/// would lie in the future and nothing would be proved.
+const TIME_NS: u64 = 1_800_000_000_000_000_000;
+
+/// The events and the files made of them, gone with this value.
+pub(crate) struct Streams {
+    folder: TempDir,
+    /// The capture's events, as they came off the socket.
+    pub(crate) events: Vec<Vec<u8>>,
+    /// The capture once, from the host that the directory names.
+    pub(crate) once: PathBuf,
+    /// The capture [`COPIES`] times.
+    pub(crate) copies: PathBuf,
+    /// The index of the capture's directory.
+    pub(crate) index: PathBuf,
+}
+
+impl Streams {
+    /// Makes them all.
+    pub(crate) fn make() -> Streams {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let (once, copies, index) = (path("once.frames"), path("copies.frames"), path("did.idx"));
+        let events = e2e::refnet_events();
+        write(&once, &events, 1);
+        write(&copies, &events, COPIES);
+        let mut build = e2e::tool("index-build");
+        build.arg("--ops").arg(e2e::fixture("refnet/plc-export.jsonl")).arg("--out").arg(&index);
+        reap("index-build", &mut build.spawn().expect("index-build"));
+        Streams { folder, events, once, copies, index }
+    }
+
+    /// A path for something that a measurement makes.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Events in [`Streams::copies`].
+    pub(crate) fn copied_events(&self) -> f64 {
+        self.events.len() as f64 * f64::from(COPIES)
+    }
+
+    /// Events of the capture without lengths or frames, in bytes.
+    pub(crate) fn raw_bytes(&self) -> f64 {
+        self.events.iter().map(Vec::len).sum::<usize>() as f64
+    }
+}
+
+impl fmt::Display for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (events, bytes) = (self.events.len() as f64, self.raw_bytes());
+        writeln!(f)?;
+        writeln!(
+            f,
+            "Input: {} events of the official PDS, {:.1} MB, {} bytes on average (the network's",
+            grouped(events),
+            bytes / 1e6,
+            grouped(bytes / events),
+        )?;
+        writeln!(
+            f,
+            "have 5.4 KB: per event this is the quicker case, per byte the slower one). The"
+        )?;
+        writeln!(
+            f,
+            "stages that move events read it {COPIES} times over, each copy from a host of"
+        )?;
+        write!(
+            f,
+            "its own, so that dedupe looks all {} up and drops none.",
+            grouped(self.copied_events())
+        )
+    }
+}
+
+/// Length of a file.
+pub(crate) fn length(path: &Path) -> f64 {
+    std::fs::metadata(path).expect("a file that was made").len() as f64
+}
+
+/// Copies of the events, each from another PDS with other numbers. A copy from another PDS may
+/// not be dropped as a duplicate, so all stages see all of them.
+fn write(path: &Path, events: &[Vec<u8>], copies: u32) {
+    let (mut out, mut scratch) = (Vec::new(), Vec::new());
+    frame::put_magic(&mut out);
+    let mut time_ns = TIME_NS;
+    for copy in 0..copies {
+        // The first is the host that the accounts are at.
+        let (host, first) = (HostId(copy + 1), u64::from(copy) * 1_000_000);
+        let name = format!("localhost:{}", 2583 + copy);
+        host::put(&mut out, host, Role::Pds, &name).expect("a host frame");
+        for (seq, event) in (first + 1..).zip(events) {
+            time_ns += 500_000;
+            let header = Header { host, seq, ..Header::new(Kind::EVENT, time_ns) };
+            frame::put(&mut out, &header, event).expect("an event frame");
+            if (seq - first).is_multiple_of(MARK_EVERY as u64) {
+                let mark = Mark { host, epoch: 0, seq };
+                mark::put(&mut out, &mut scratch, time_ns, [mark]).expect("a mark frame");
+            }
+        }
+    }
+    frame::put(&mut out, &Header::new(Kind::END, time_ns), b"").expect("an end frame");
+    // On the disk before anything is measured, or the writing back would be measured, too.
+    let file = std::fs::File::create(path).expect("a file");
+    std::io::Write::write_all(&mut &file, &out).and_then(|()| file.sync_all()).expect("room");
+}

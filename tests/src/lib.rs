@@ -1,0 +1,34 @@
+//! The harness of the end-to-end tests: the built binaries, run as people run them.
+//!
+//! Nothing of ours is linked but the frame stream's codec, which a test needs to look into a
+//! stream. Everything else is seen from outside: processes, pipes, rings, sockets, files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a harness fails by panicking"
+)]
+
+mod build;
+mod chain;
+mod fixture;
+mod pty;
+mod sim;
+
+pub use build::{TOOLS, bin};
+pub use chain::{Chain, Ended, Running, json_lines, tool};
+pub use fixture::{Truth, fixture, refnet_events, split, truths};
+pub use pty::Pty;
+pub use sim::Sim;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `done` says so, and fails with `what` after a minute.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited a minute for: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
