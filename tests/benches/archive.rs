@@ -79,6 +79,8 @@ fn pack(streams: &Streams, round: usize) -> (Cost, f64) {
     let wall = begun.elapsed().as_secs_f64();
     let summary: serde_json::Value = serde_json::from_str(&text).expect("a JSON summary");
     let bytes = |name: &str| summary[name].as_f64().expect("bytes in the summary");
+    let stored = summary["events"].as_u64().expect("events in the summary");
+    assert_eq!(stored, streams.events.len() as u64, "each event of the capture is another one");
     std::fs::remove_dir_all(&folder).expect("the archive");
     (Cost { cpu, wall }, bytes("segment_bytes") + bytes("log_bytes"))
 }

@@ -12,8 +12,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
 use crate::ROUNDS;
-use crate::measure::{Cost, Spread, reap};
-use crate::streams::Streams;
+use crate::measure::{Cost, Spread, grouped, reap};
+use crate::streams::{Streams, UNKNOWN_FRAMES};
 
 /// What a pipe holds when nobody asks for more.
 const DEFAULT_BYTES: i32 = 64 << 10;
@@ -33,47 +33,68 @@ const JOINTS: [(&str, Joint); 3] = [
     ("ring:NAME", Joint::Ring),
 ];
 
+/// How often the frames of no meaning go by, to make a second of it.
+const TURNS: usize = 4;
+
+/// What goes through a joint.
+struct Load<'a> {
+    files: Vec<&'a Path>,
+    frames: f64,
+}
+
 /// Prints the joints.
 pub(crate) fn report(streams: &Streams) {
     let gate = streams.scratch("gate");
     nix::unistd::mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).expect("a named pipe");
+    println!(
+        "\nJOINTS: dedupe FRAMES joined to car-extract > /dev/null; CPU of both sides, in microseconds"
+    );
+    println!("a frame, and how far it is above the sum of what each takes alone from the file to");
+    println!(
+        "/dev/null. Alone, the second has to read a file: a joint that costs less is below zero."
+    );
+    println!(
+        "The events of the capture, {} bytes each on average:",
+        grouped(streams.event_bytes())
+    );
+    let files = vec![streams.copies.as_path()];
+    table(&Load { files, frames: streams.copied_events() }, &gate);
+    println!(
+        "Frames of 5.4 KB of a kind that both pass on unread, so that the joint is most of it:"
+    );
+    let files = vec![streams.unknown.as_path(); TURNS];
+    table(&Load { files, frames: f64::from(UNKNOWN_FRAMES) * TURNS as f64 }, &gate);
+}
+
+fn table(load: &Load<'_>, gate: &Path) {
     let mut alone = Spread::default();
     let mut figures: [Figures; 3] = Default::default();
     for _ in 0..ROUNDS {
-        let apart = per_thousand(unjoined(streams), streams);
-        let costs = JOINTS.map(|(_, joint)| joined(joint, streams, &gate));
+        let apart = unjoined(load);
+        let costs = JOINTS.map(|(_, joint)| joined(joint, load, gate));
         let [_, wide, _] = costs;
-        alone.push(apart);
+        let a_frame = |cpu: f64| 1e6 * cpu / load.frames;
+        alone.push(a_frame(apart));
         for (figures, cost) in figures.iter_mut().zip(costs) {
-            let cpu = per_thousand(cost.cpu, streams);
-            figures.cpu.push(cpu);
-            figures.beyond.push(cpu - apart);
+            figures.cpu.push(a_frame(cost.cpu));
+            figures.above.push(a_frame(cost.cpu - apart));
             figures.ratio.push(cost.cpu / wide.cpu);
             figures.wall.push(cost.wall);
         }
     }
-    println!(
-        "\nJOINTS: dedupe FRAMES joined to car-extract > /dev/null; CPU of both sides in ms per 1,000"
-    );
-    println!(
-        "events, and how much of it goes beyond what each takes alone from a file to /dev/null"
-    );
     let row = |cells: [String; 5]| {
-        let [name, cpu, beyond, ratio, wall] = cells;
-        println!("{name:<13} {cpu:<21} {beyond:<21} {ratio:<20} {wall}");
+        let [name, cpu, above, ratio, wall] = cells;
+        let line = format!("  {name:<13} {cpu:<23} {above:<22} {ratio:<20} {wall}");
+        println!("{}", line.trim_end());
     };
-    row(["", "CPU ms", "of it beyond", "CPU / 1 MiB pipe", "wall s"].map(str::to_owned));
+    row(["", "CPU us a frame", "of it above", "CPU / 1 MiB pipe", "wall s"].map(str::to_owned));
     for ((name, _), figures) in JOINTS.iter().zip(&figures) {
-        let Figures { cpu, beyond, ratio, wall } = figures;
-        row([
-            (*name).to_owned(),
-            cpu.to_string(),
-            beyond.to_string(),
-            ratio.to_string(),
-            wall.to_string(),
-        ]);
+        let Figures { cpu, above, ratio, wall } = figures;
+        let figures = [cpu, above, ratio, wall].map(Spread::to_string);
+        let [cpu, above, ratio, wall] = figures;
+        row([(*name).to_owned(), cpu, above, ratio, wall]);
     }
-    row(["not joined".to_owned(), alone.to_string(), String::new(), String::new(), String::new()]);
+    row(["each alone", &alone.to_string(), "", "", ""].map(str::to_owned));
 }
 
 /// What the runs of one joint gave.
@@ -81,24 +102,18 @@ pub(crate) fn report(streams: &Streams) {
 struct Figures {
     cpu: Spread,
     /// CPU above that of the stages alone in the same round.
-    beyond: Spread,
+    above: Spread,
     /// CPU against that of the wide pipe in the same round.
     ratio: Spread,
     wall: Spread,
 }
 
-/// CPU milliseconds per 1,000 events.
-fn per_thousand(cpu: f64, streams: &Streams) -> f64 {
-    1e3 * cpu / (streams.copied_events() / 1e3)
-}
-
 /// The CPU seconds of both stages when nothing is between them.
-fn unjoined(streams: &Streams) -> f64 {
+fn unjoined(load: &Load<'_>) -> f64 {
     let run = |tool| {
         let mut command = e2e::tool(tool);
-        let mut child =
-            command.arg(&streams.copies).stdout(Stdio::null()).spawn().expect("a stage");
-        reap(tool, &mut child)
+        command.args(&load.files).stdout(Stdio::null());
+        reap(tool, &mut command.spawn().expect("a stage"))
     };
     run("dedupe") + run("car-extract")
 }
@@ -106,9 +121,9 @@ fn unjoined(streams: &Streams) -> f64 {
 /// The stages joined. The first reads an empty stream off a named pipe before its file: until
 /// that is written both sides wait, so the joint can be given its size after they have asked for
 /// theirs, and no start of a process is in the wall time.
-fn joined(joint: Joint, streams: &Streams, gate: &Path) -> Cost {
+fn joined(joint: Joint, load: &Load<'_>, gate: &Path) -> Cost {
     let (mut left, mut right) = (e2e::tool("dedupe"), e2e::tool("car-extract"));
-    left.arg(gate).arg(&streams.copies).stdout(Stdio::null());
+    left.arg(gate).args(&load.files).stdout(Stdio::null());
     right.stdout(Stdio::null());
     let pipe = match joint {
         Joint::Ring => {
@@ -145,7 +160,12 @@ fn joined(joint: Joint, streams: &Streams, gate: &Path) -> Cost {
     opened.write_all(&empty).expect("dedupe reads");
     drop(opened);
     let cpu = reap("dedupe", &mut left_child) + reap("car-extract", &mut right_child);
-    Cost { cpu, wall: begun.elapsed().as_secs_f64() }
+    let wall = begun.elapsed().as_secs_f64();
+    if let (Some(pipe), Joint::Pipe(bytes)) = (&pipe, joint) {
+        let left = fcntl(pipe, FcntlArg::F_GETPIPE_SZ);
+        assert_eq!(left, Ok(bytes), "a stage gave the pipe another size on the way");
+    }
+    Cost { cpu, wall }
 }
 
 /// The named pipe, as soon as the reader has it open.

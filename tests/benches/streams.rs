@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::measure::{grouped, reap};
 
 /// How many copies of the capture make about a second of work for the moving stages.
-const COPIES: u32 = 40;
+const COPIES: u32 = 24;
 
 /// Events between two marks: what 2,000 events a second put between them.
 const MARK_EVERY: usize = 2_000;
@@ -19,6 +19,13 @@ const MARK_EVERY: usize = 2_000;
 /// When the first event is said to have been received: after the capture was made, or its revs
 /// would lie in the future and nothing would be proved.
 const TIME_NS: u64 = 1_800_000_000_000_000_000;
+
+/// A kind that no stage knows.
+const UNKNOWN: Kind = Kind(200);
+
+/// Frames of that kind, and the length of each: an event of the network on average.
+pub(crate) const UNKNOWN_FRAMES: u32 = 80_000;
+const UNKNOWN_BYTES: usize = 5_400;
 
 /// The events and the files made of them, gone with this value.
 pub(crate) struct Streams {
@@ -29,6 +36,8 @@ pub(crate) struct Streams {
     pub(crate) once: PathBuf,
     /// The capture [`COPIES`] times.
     pub(crate) copies: PathBuf,
+    /// Frames of a kind that no stage knows, which pass all of them untouched.
+    pub(crate) unknown: PathBuf,
     /// The index of the capture's directory.
     pub(crate) index: PathBuf,
 }
@@ -38,14 +47,16 @@ impl Streams {
     pub(crate) fn make() -> Streams {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let path = |name: &str| folder.path().join(name);
-        let (once, copies, index) = (path("once.frames"), path("copies.frames"), path("did.idx"));
+        let (once, copies) = (path("once.frames"), path("copies.frames"));
+        let (unknown, index) = (path("unknown.frames"), path("did.idx"));
         let events = e2e::refnet_events();
-        write(&once, &events, 1);
-        write(&copies, &events, COPIES);
+        write(&once, &capture(&events, 1));
+        write(&copies, &capture(&events, COPIES));
+        write(&unknown, &frames_of_no_meaning());
         let mut build = e2e::tool("index-build");
         build.arg("--ops").arg(e2e::fixture("refnet/plc-export.jsonl")).arg("--out").arg(&index);
         reap("index-build", &mut build.spawn().expect("index-build"));
-        Streams { folder, events, once, copies, index }
+        Streams { folder, events, once, copies, unknown, index }
     }
 
     /// A path for something that a measurement makes.
@@ -56,6 +67,11 @@ impl Streams {
     /// Events in [`Streams::copies`].
     pub(crate) fn copied_events(&self) -> f64 {
         self.events.len() as f64 * f64::from(COPIES)
+    }
+
+    /// Length of an event on average.
+    pub(crate) fn event_bytes(&self) -> f64 {
+        self.raw_bytes() / self.events.len() as f64
     }
 
     /// Events of the capture without lengths or frames, in bytes.
@@ -73,7 +89,7 @@ impl fmt::Display for Streams {
             "Input: {} events of the official PDS, {:.1} MB, {} bytes on average (the network's",
             grouped(events),
             bytes / 1e6,
-            grouped(bytes / events),
+            grouped(self.event_bytes()),
         )?;
         writeln!(
             f,
@@ -98,7 +114,7 @@ pub(crate) fn length(path: &Path) -> f64 {
 
 /// Copies of the events, each from another PDS with other numbers. A copy from another PDS may
 /// not be dropped as a duplicate, so all stages see all of them.
-fn write(path: &Path, events: &[Vec<u8>], copies: u32) {
+fn capture(events: &[Vec<u8>], copies: u32) -> Vec<u8> {
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
     frame::put_magic(&mut out);
     let mut time_ns = TIME_NS;
@@ -118,7 +134,21 @@ fn write(path: &Path, events: &[Vec<u8>], copies: u32) {
         }
     }
     frame::put(&mut out, &Header::new(Kind::END, time_ns), b"").expect("an end frame");
-    // On the disk before anything is measured, or the writing back would be measured, too.
+    out
+}
+
+fn frames_of_no_meaning() -> Vec<u8> {
+    let (mut out, body) = (Vec::new(), [7; UNKNOWN_BYTES]);
+    frame::put_magic(&mut out);
+    for _ in 0..UNKNOWN_FRAMES {
+        frame::put(&mut out, &Header::new(UNKNOWN, TIME_NS), &body).expect("a frame");
+    }
+    frame::put(&mut out, &Header::new(Kind::END, TIME_NS), b"").expect("an end frame");
+    out
+}
+
+/// Onto the disk before anything is measured, or the writing back would be measured, too.
+fn write(path: &Path, frames: &[u8]) {
     let file = std::fs::File::create(path).expect("a file");
-    std::io::Write::write_all(&mut &file, &out).and_then(|()| file.sync_all()).expect("room");
+    std::io::Write::write_all(&mut &file, frames).and_then(|()| file.sync_all()).expect("room");
 }

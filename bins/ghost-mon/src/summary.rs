@@ -73,9 +73,11 @@ fn kept(pack: &Snapshot) -> String {
     let (raw, stored) = (named(pack, "raw-bytes"), named(pack, "stored-bytes"));
     let mut text = format!("{} events", count(named(pack, "stored")));
     if raw > 0 {
-        let saved = 100.0 * (1.0 - stored as f64 / raw as f64);
-        let (raw, stored) = (show_bytes(raw), show_bytes(stored));
-        text += &format!(": {raw} in {stored}, {saved:.1} % saved");
+        text += &format!(": {} in {}", show_bytes(raw), show_bytes(stored));
+        text += &match stored < raw {
+            true => format!(", {:.1} % saved", 100.0 * (1.0 - stored as f64 / raw as f64)),
+            false => ", in a log that is compressed when it is sealed".into(),
+        };
     }
     text
 }
