@@ -36,7 +36,7 @@ lint: setup ## Format and clippy, warnings denied
 
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked
-	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --locked
+	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --bench chain --locked
 
 install: build ## Install tools, man pages and completions under PREFIX (DESTDIR is honoured)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) pipelines/install $(RELEASE)
