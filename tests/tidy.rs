@@ -73,6 +73,7 @@ fn rooms_depend_only_on_rooms_below_them() {
         ("table", &[]),
         ("atproto", &[]),
         ("keys", &["atproto"]),
+        ("plc", &["atproto", "keys"]),
         ("didindex", &["table", "atproto"]),
         ("archive", &["frame", "atproto"]),
         ("lines", &["frame", "atproto", "keys"]),

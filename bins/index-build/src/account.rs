@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use didindex::{Builder, Change, Cursor, Summary, chain};
+use didindex::{Builder, Change, Cursor, Summary};
+use plc::chain;
 
 use crate::gather::{Gathered, Record};
 

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use cli::Cli;
 use cli::units::show_bytes;
-use didindex::chain::Link;
-use didindex::{Key, Operation, PlcDid};
+use didindex::{Key, PlcDid};
+use plc::Operation;
+use plc::chain::Link;
 
 use crate::lines::{self, LINE_BYTES_MAX, Next};
 use crate::source::Source;

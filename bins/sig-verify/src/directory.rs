@@ -1,8 +1,9 @@
 //! What directories answer with: DID documents and audit logs, as bytes.
 
 use atproto::syntax;
-use didindex::{Key, Operation, Period, PlcDid, chain};
+use didindex::{Key, Period, PlcDid};
 use keys::PublicKey;
+use plc::{Operation, chain};
 use serde_json::Value;
 
 use crate::identity::Identity;

@@ -31,7 +31,10 @@ pub mod spans;
 
 pub mod identity;
 
+mod plc_did;
+
 pub use cid::Cid;
+pub use plc_did::{NotPlcDid, PlcDid};
 pub use syntax::Tid;
 
 #[cfg(test)]

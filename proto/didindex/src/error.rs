@@ -78,12 +78,6 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
-    /// Text that is no did:plc.
-    #[error("{bytes} bytes that are no did:plc")]
-    NotPlcDid {
-        /// How long the text is.
-        bytes: usize,
-    },
     /// The operating system refused.
     #[error("cannot {doing} {}", path.display())]
     Io {

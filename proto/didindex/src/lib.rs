@@ -4,10 +4,8 @@
 //! memory speed: [`DidIndex`] maps the file and answers without allocating. The file is built by
 //! [`Builder`] out of what the directory's operations say, and is never changed afterwards.
 //!
-//! The room knows the rules by which operations become keys ([`chain`]: which operations count;
-//! [`keys_at`]: which keys count at a time) and the JSON in which a directory gives them
-//! ([`Operation`]). It does not know curves, sockets or files of operations; did:web has no
-//! directory and is not in here.
+//! The room knows which keys count at a time ([`keys_at`]). It does not know operations (`plc`
+//! does), curves or sockets; did:web has no directory and is not in here.
 //!
 //! The bytes of the file are described in [`layout`].
 //!
@@ -31,22 +29,19 @@
 //! ```
 #![warn(clippy::indexing_slicing)]
 
-pub mod chain;
 pub mod layout;
 
 mod builder;
-mod did;
 mod entry;
 mod error;
 mod history;
 mod hosts;
 mod index;
 mod key;
-mod operation;
 mod section;
 
+pub use atproto::PlcDid;
 pub use builder::{Builder, Change, Summary};
-pub use did::PlcDid;
 pub use entry::Entry;
 pub use error::Error;
 pub use history::{History, KEY_EARLY_MS, Period, keys_at};
@@ -54,4 +49,3 @@ pub use hosts::{HOST_BYTES_MAX, Host};
 pub use index::{DidIndex, Info, fuzz_open};
 pub use key::{KEY_BYTES, Key, Status};
 pub use layout::Cursor;
-pub use operation::{Error as OperationError, Operation, fuzz_operation};

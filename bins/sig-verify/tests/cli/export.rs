@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use didindex::{Builder, Change, Cursor, Key, Operation, PlcDid, chain};
+use didindex::{Builder, Change, Cursor, Key, PlcDid};
 use keys::PublicKey;
+use plc::{Operation, chain};
 
 /// Builds it in a folder.
 pub fn index(folder: &Path, export: &str) -> PathBuf {

@@ -3,8 +3,8 @@
 
 use std::{fs, path::Path};
 
-use didindex::{
-    Operation, OperationError,
+use plc::{
+    Error, Operation,
     chain::{self, Link},
 };
 use proptest::{collection, prelude::*};
@@ -135,7 +135,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_an_operation_or_an_error(data: Vec<u8>) {
-        didindex::fuzz_operation(&data);
+        plc::fuzz_operation(&data);
     }
 }
 
@@ -201,15 +201,15 @@ fn lines_that_are_no_operation_are_named() {
     let good = line(r#"{"type":"plc_tombstone","prev":null}"#);
     let bad =
         |from: &str, to: &str| Operation::parse(good.replace(from, to).as_bytes()).unwrap_err();
-    assert!(matches!(bad("}", ""), OperationError::Json(_)));
-    assert!(matches!(bad("\"cid\"", "\"other\""), OperationError::Json(_)));
-    assert!(matches!(bad("did:plc:6", "did:web:6"), OperationError::Did));
-    assert!(matches!(bad("bafy", "cafy"), OperationError::Cid(_)));
-    assert!(matches!(bad(":null", ":\"x\""), OperationError::Prev(_)));
-    assert!(matches!(bad("2026-11-23T", "x"), OperationError::Time));
-    assert!(matches!(bad("2026-", "1926-"), OperationError::Time));
-    assert!(matches!(bad("plc_tombstone", "plc_rename"), OperationError::OperationType));
-    assert!(matches!(bad("{\"did\"", "{\"type\":\"x\",\"did\""), OperationError::LineType));
+    assert!(matches!(bad("}", ""), Error::Json(_)));
+    assert!(matches!(bad("\"cid\"", "\"other\""), Error::Json(_)));
+    assert!(matches!(bad("did:plc:6", "did:web:6"), Error::Did));
+    assert!(matches!(bad("bafy", "cafy"), Error::Cid(_)));
+    assert!(matches!(bad(":null", ":\"x\""), Error::Prev(_)));
+    assert!(matches!(bad("2026-11-23T", "x"), Error::Time));
+    assert!(matches!(bad("2026-", "1926-"), Error::Time));
+    assert!(matches!(bad("plc_tombstone", "plc_rename"), Error::OperationType));
+    assert!(matches!(bad("{\"did\"", "{\"type\":\"x\",\"did\""), Error::LineType));
 }
 
 /// Recorded logs of the real directory, with its own word on what is nullified.

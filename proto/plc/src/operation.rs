@@ -8,10 +8,10 @@
 
 use std::borrow::Cow;
 
-use atproto::Cid;
+use atproto::{Cid, PlcDid};
 use serde::Deserialize;
 
-use crate::{PlcDid, chain::Link};
+use crate::chain::Link;
 
 /// Why a line is no operation.
 #[derive(Debug, thiserror::Error)]

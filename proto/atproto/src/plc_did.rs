@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::Error;
-
 const PREFIX: &str = "did:plc:";
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -56,11 +54,20 @@ impl PlcDid {
     }
 }
 
-impl FromStr for PlcDid {
-    type Err = Error;
+/// Text that is no did:plc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes that are no did:plc")]
+#[non_exhaustive]
+pub struct NotPlcDid {
+    /// How long the text is.
+    pub bytes: usize,
+}
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::parse(text).ok_or(Error::NotPlcDid { bytes: text.len() })
+impl FromStr for PlcDid {
+    type Err = NotPlcDid;
+
+    fn from_str(text: &str) -> Result<Self, NotPlcDid> {
+        Self::parse(text).ok_or(NotPlcDid { bytes: text.len() })
     }
 }
 
