@@ -163,7 +163,8 @@ impl Builder {
             checksum: crc32c::crc32c(table),
         };
         let (hosts_count, rotated_count) = (hosts.len(), rotated.len() as u64);
-        let side = Side { hosts, rotated, periods, keys, far, cursor };
+        let id = random_id()?;
+        let side = Side { id, hosts, rotated, periods, keys, far, cursor };
         let head = side.write(new.file(), accounts).map_err(io_error)?;
         drop(map);
         new.publish()?;
@@ -173,6 +174,7 @@ impl Builder {
 
 /// What lies behind the table.
 struct Side {
+    id: u64,
     hosts: Numbers,
     rotated: Vec<(u32, u32)>,
     periods: Vec<(u64, u32)>,
@@ -197,7 +199,7 @@ impl Side {
             *place = out.end();
         }
         out.into_inner().flush()?;
-        let head = Head { sections };
+        let head = Head { id: self.id, sections };
         file.write_all_at(&head.write(), 0)?;
         Ok(head)
     }
@@ -247,6 +249,13 @@ impl Side {
         }
         self.periods = ordered;
     }
+}
+
+/// Bits that no other file has.
+fn random_id() -> Result<u64, Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| table::Error::Random(io::Error::other(error)))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 fn pairs(pairs: &[(u32, u32)], out: &mut impl Write) -> io::Result<()> {

@@ -100,6 +100,12 @@ impl DidIndex {
         (0..self.all_hosts().len() as u32).filter_map(|number| self.host(number))
     }
 
+    /// The bits by which what lies beside the file names it; another file has others.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.head.id
+    }
+
     /// Up to where the operations were read.
     #[must_use]
     pub fn cursor(&self) -> Cursor {

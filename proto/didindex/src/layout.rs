@@ -9,10 +9,10 @@
 //! head
 //! offset size name
 //!      0    8 magic     "SVRNdidx"
-//!      8    4 version   1
+//!      8    4 version   2
 //!     12    4 sections  8
 //!     16    8 bytes     length of the file
-//!     24    8 reserved  0
+//!     24    8 id        random, other for each file: what lies beside it names it by this
 //!     32  192 for each section: offset u64 | bytes u64 | CRC32C of its bytes u32 | 0 u32
 //!    224 3868 reserved  0
 //!   4092    4 checksum  CRC32C of bytes 0..4092
@@ -56,14 +56,14 @@
 //!
 //! A reader refuses a version that it does not know; the file is built again from the operations.
 //!
-//! **Versions.** 1: as above.
+//! **Versions.** 2: as above. 1: without an id, with another table.
 
 use crate::Error;
 
 /// The first eight bytes.
 pub const MAGIC: [u8; 8] = *b"SVRNdidx";
 /// The version written and read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of the head.
 pub const HEAD_BYTES: usize = 4096;
 /// Bytes of a slot's value.
@@ -121,7 +121,8 @@ const ALIGN: u64 = 64;
 const VERSION_AT: usize = MAGIC.len();
 const COUNT_AT: usize = VERSION_AT + size_of::<u32>();
 const BYTES_AT: usize = COUNT_AT + size_of::<u32>();
-const TABLE_AT: usize = BYTES_AT + 2 * size_of::<u64>(); // and a reserved word
+const ID_AT: usize = BYTES_AT + size_of::<u64>();
+const TABLE_AT: usize = ID_AT + size_of::<u64>();
 const PLACE_BYTES: usize = 24;
 const CHECKSUM_AT: usize = HEAD_BYTES - size_of::<u32>();
 
@@ -173,6 +174,7 @@ pub(crate) fn next_offset(end: u64) -> u64 {
 /// The first page of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
+    pub(crate) id: u64,
     pub(crate) sections: [Place; SECTIONS.len()],
 }
 
@@ -188,6 +190,7 @@ impl Head {
         put(&mut out, VERSION_AT, &VERSION.to_le_bytes());
         put(&mut out, COUNT_AT, &(SECTIONS.len() as u32).to_le_bytes());
         put(&mut out, BYTES_AT, &self.bytes().to_le_bytes());
+        put(&mut out, ID_AT, &self.id.to_le_bytes());
         for (number, place) in self.sections.iter().enumerate() {
             let at = TABLE_AT + number * PLACE_BYTES;
             put(&mut out, at, &place.offset.to_le_bytes());
@@ -238,7 +241,7 @@ impl Head {
             }
             offset = next_offset(section.end());
         }
-        let head = Self { sections };
+        let head = Self { id: u64_at(head, ID_AT), sections };
         if found != head.bytes() {
             return Err(Error::Length { expected: head.bytes(), found });
         }

@@ -257,7 +257,7 @@ fn files_that_are_no_index_are_named() {
     let mut flipped = good.clone();
     flipped[300] ^= 1;
     assert!(matches!(open(&flipped), Err(Error::HeadChecksum { .. })));
-    assert!(matches!(changed(8, &[9]), Err(Error::Version { found: 9, known: 1 })));
+    assert!(matches!(changed(8, &[9]), Err(Error::Version { found: 9, known: 2 })));
     assert!(matches!(changed(32, &[1]), Err(Error::Section { section: "accounts", .. })));
     assert!(matches!(changed(40, &[0xff; 8]), Err(Error::Section { section: "accounts", .. })));
     assert!(matches!(changed(40, &[0; 8]), Err(Error::Section { section: "hosts", .. })));
@@ -280,6 +280,7 @@ fn building_over_an_index_needs_to_be_asked_for_and_its_readers_keep_theirs() {
     assert!(matches!(add(false, known(2)), Err(Error::Table(table::Error::Exists { .. }))));
     add(true, known(2)).unwrap();
     assert_eq!(old.entry(&one).unwrap().key(), known(1).bytes());
+    assert_ne!(old.id(), DidIndex::open(&path).unwrap().id());
     assert_eq!(DidIndex::open(&path).unwrap().entry(&one).unwrap().key(), known(2).bytes());
 }
 
