@@ -1,22 +1,20 @@
 //! Making `did.idx`.
 
 use std::{
-    collections::HashMap,
-    io::{self, BufWriter, Seek, SeekFrom, Write},
+    fs::File,
+    io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use table::{Fill, MapMut, NewFile, Seed};
+use table::{NewFile, Pack, Packed, Seed, header::HEADER_BYTES};
 
 use crate::{
-    Cursor, Error, KEY_BYTES, Key, PlcDid, Status,
+    Cursor, Error, Key, PlcDid, Status,
     entry::Value,
     hosts::Numbers,
-    layout::{
-        self, ACCOUNTS, FROM_MS_MAX, HEAD_BYTES, HOST_FAR, HOST_NONE, Head, PERIOD_MISSING,
-        PERIOD_PRESENT, PERIOD_TOMBSTONE, PERIOD_UNKNOWN, Place, SECTIONS, VALUE_BYTES,
-    },
+    layout::{HEAD_BYTES, HOST_FAR, HOST_NONE, Head, Place, VALUE_BYTES},
+    past::Past,
     section::Section,
 };
 
@@ -46,54 +44,89 @@ pub struct Summary {
     pub rotated: u64,
 }
 
-/// An index in the making. The table is filled in the mapped file itself; what is held in memory
-/// beside it are the hosts, the former keys and the periods of accounts that had several.
+/// An index in the making. Beside the batch of accounts that was added last it holds the hosts, and
+/// some bytes for each account that had several keys.
 ///
-/// Accounts may be added in any order, each once, so that whoever brings them can sort or split
-/// the operations as memory allows. Dropped without [`Builder::finish`] it leaves no file.
+/// Accounts may be added in any order, each once; they go into the file when
+/// [`Builder::settle`] says that no earlier ones will come, at the latest in the end. So whoever
+/// brings many of them sorts them roughly by [`Seed::hash`] and settles now and then. Dropped
+/// without [`Builder::finish`] it leaves no file.
 #[derive(Debug)]
 pub struct Builder {
     path: PathBuf,
     new: NewFile,
-    fill: Fill<MapMut, { PlcDid::BYTES }, VALUE_BYTES>,
+    seed: Seed,
+    homes: u64,
+    pack: Pack<Section, Section, Note, { PlcDid::BYTES }, VALUE_BYTES>,
+    batch: Vec<Account>,
     hosts: Numbers,
-    /// Slot and number of the first period.
-    rotated: Vec<(u32, u32)>,
-    /// From and key number; an account's are together.
-    periods: Vec<(u64, u32)>,
-    keys: HashMap<[u8; KEY_BYTES], u32>,
-    far: Vec<(u32, u32)>,
+    past: Past,
 }
 
+/// An account that is not in the file yet.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    hash: u64,
+    did: PlcDid,
+    value: [u8; VALUE_BYTES],
+    note: Note,
+}
+
+/// What has to be said of an account's slot elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Note {
+    /// Number of its first period, or [`NOTHING`].
+    period: u32,
+    /// Number of its host where that is far, or [`NOTHING`].
+    far: u32,
+}
+
+const NOTHING: u32 = u32::MAX;
+
 impl Builder {
-    /// Begins an index for at most `accounts` accounts. A file that is there is replaced only if
-    /// `replace` says so, and only by [`Builder::finish`].
+    /// Begins an index for about so many accounts (a twentieth more have room). A file that is
+    /// there is replaced only if `replace` says so, and only by [`Builder::finish`].
     ///
     /// # Errors
     /// [`Error::Table`] when the file exists, another process makes it, or the disk has no room.
     pub fn create(path: &Path, accounts: u64, replace: bool) -> Result<Self, Error> {
+        Self::create_keyed(path, accounts, replace, Seed::random()?)
+    }
+
+    /// The same, with a hash that the caller knows already.
+    ///
+    /// # Errors
+    /// As [`Builder::create`].
+    pub fn create_keyed(
+        path: &Path,
+        accounts: u64,
+        replace: bool,
+        seed: Seed,
+    ) -> Result<Self, Error> {
         let new = NewFile::create(path, replace)?;
-        let slots = table::slots_for(accounts);
-        let bytes = table::bytes(slots, PlcDid::BYTES, VALUE_BYTES)?;
-        let map = new.map(HEAD_BYTES as u64, bytes)?;
-        let fill = Fill::new(map, slots, Seed::random()?)?;
+        let homes = table::homes_for(accounts);
+        new.reserve(HEAD_BYTES as u64 + table::bytes(homes, PlcDid::BYTES, VALUE_BYTES)?)?;
+        let io_error = |source| Error::Io { doing: "write", path: path.to_owned(), source };
+        let section = |at: u64| Section::new(new.file(), HEAD_BYTES as u64 + at);
+        let groups = section(HEADER_BYTES as u64).map_err(io_error)?;
+        let slots = section(table::header::slots_at(homes)).map_err(io_error)?;
+        let pack = Pack::new(groups, slots, homes, seed)?;
         Ok(Self {
             path: path.to_owned(),
             new,
-            fill,
+            seed,
+            homes,
+            pack,
+            batch: Vec::new(),
             hosts: Numbers::default(),
-            rotated: Vec::new(),
-            periods: Vec::new(),
-            keys: HashMap::new(),
-            far: Vec::new(),
+            past: Past::new(folder(path)),
         })
     }
 
     /// Adds an account: what its operations that count made of it, oldest first.
     ///
     /// # Errors
-    /// [`Error::NoOperation`], [`Error::Table`] when the DID is there already or there are more
-    /// than were announced, [`Error::HostName`], [`Error::TooMany`].
+    /// [`Error::NoOperation`], [`Error::HostName`], [`Error::TooMany`], [`Error::Io`].
     pub fn add(&mut self, did: &PlcDid, changes: &[Change<'_>]) -> Result<(), Error> {
         let last = changes.last().ok_or(Error::NoOperation)?;
         let host = last.pds.map(|name| self.hosts.count(name)).transpose()?;
@@ -110,65 +143,86 @@ impl Builder {
             },
         };
         let value = Value { status, key: last.key.bytes(), rotated, host: number };
-        let slot = self.fill.insert(did.as_bytes(), &value.to_bytes())?;
-        // A table has at most 2^32 slots.
-        let slot = slot as u32;
-        if let (HOST_FAR, Some(host)) = (number, host) {
-            self.far.push((slot, host));
-        }
-        if rotated {
-            let first = count(self.periods.len(), "periods")?;
-            self.rotated.push((slot, first));
-            self.add_periods(changes, last.key)?;
-        }
+        let far = host.filter(|_| number == HOST_FAR).unwrap_or(NOTHING);
+        let period = if rotated { self.past.add(changes, last.key)? } else { NOTHING };
+        let hash = self.seed.hash(did.as_bytes());
+        let note = Note { period, far };
+        self.batch.push(Account { hash, did: *did, value: value.to_bytes(), note });
         Ok(())
     }
 
-    fn add_periods(&mut self, changes: &[Change<'_>], present: Key) -> Result<(), Error> {
-        let mut before = None;
-        for change in changes {
-            if before.replace(change.key) == Some(change.key) {
-                continue;
-            }
-            let key = match change.key {
-                key if key == present => PERIOD_PRESENT,
-                Key::Known(key) => {
-                    let next = count(self.keys.len(), "former keys")?;
-                    *self.keys.entry(key).or_insert(next)
-                }
-                Key::Missing => PERIOD_MISSING,
-                Key::UnknownType => PERIOD_UNKNOWN,
-                Key::Tombstone => PERIOD_TOMBSTONE,
-            };
-            self.periods.push((change.from_ms.min(FROM_MS_MAX), key));
-        }
-        Ok(())
-    }
-
-    /// Writes what belongs beside the table, makes everything durable and gives the file its
-    /// name.
+    /// Writes the accounts whose hash is below `hash`; none such may be added any more.
     ///
     /// # Errors
-    /// [`Error::Table`] and [`Error::Io`]; nothing has been replaced then.
-    pub fn finish(self, cursor: Cursor) -> Result<Summary, Error> {
-        let path = self.path.clone();
-        let io_error = |source| Error::Io { doing: "write", path, source };
-        let Self { new, fill, hosts, rotated, periods, keys, far, .. } = self;
-        let entries = fill.entries();
-        let map = fill.finish();
-        let table = map.as_ref();
-        let accounts = Place {
-            offset: HEAD_BYTES as u64,
-            bytes: table.len() as u64,
-            checksum: crc32c::crc32c(table),
+    /// [`Error::Table`]: a DID was added twice or after its hash was settled, there are more than
+    /// were announced, or the disk is full.
+    pub fn settle(&mut self, hash: u64) -> Result<(), Error> {
+        self.batch.sort_unstable_by_key(|account| (account.hash, account.did));
+        let settled = self.batch.partition_point(|account| account.hash < hash);
+        self.write(settled)
+    }
+
+    fn write(&mut self, accounts: usize) -> Result<(), Error> {
+        for Account { did, value, note, .. } in self.batch.drain(..accounts) {
+            let noted = note.period != NOTHING || note.far != NOTHING;
+            self.pack.push(did.as_bytes(), &value, noted.then_some(note))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and what belongs beside the table, makes everything durable and gives
+    /// the file its name.
+    ///
+    /// # Errors
+    /// As [`Builder::settle`], and [`Error::Io`]; nothing has been replaced then.
+    pub fn finish(mut self, cursor: Cursor) -> Result<Summary, Error> {
+        self.settle(u64::MAX)?;
+        // The greatest hash of all is below none.
+        self.write(self.batch.len())?;
+        let Self { path, new, homes, pack, hosts, past, .. } = self;
+        let io_error = |source| Error::Io { doing: "write", path: path.clone(), source };
+        let packed = pack.finish()?;
+        let entries = packed.entries;
+        let noted = |number: fn(&Note) -> u32| {
+            let pairs = packed.noted.iter().map(|(slot, note)| (*slot, number(note)));
+            let mut pairs: Vec<_> = pairs.filter(|(_, number)| *number != NOTHING).collect();
+            pairs.sort_unstable();
+            pairs
         };
+        let (rotated, far) = (noted(|note| note.period), noted(|note| note.far));
         let (hosts_count, rotated_count) = (hosts.len(), rotated.len() as u64);
+        let accounts = table_place(new.file(), homes, &packed).map_err(io_error)?;
         let id = random_id()?;
-        let side = Side { id, hosts, rotated, periods, keys, far, cursor };
+        let side = Side { id, hosts, rotated, far, past, cursor };
         let head = side.write(new.file(), accounts).map_err(io_error)?;
-        drop(map);
         new.publish()?;
         Ok(Summary { entries, bytes: head.bytes(), hosts: hosts_count, rotated: rotated_count })
+    }
+}
+
+/// Writes the header of the table, whose groups and slots are written; where all of it lies.
+fn table_place(
+    file: &File,
+    homes: u64,
+    packed: &Packed<Section, Section, Note>,
+) -> io::Result<Place> {
+    let (groups, slots) = (packed.groups.place(), packed.slots.place());
+    let offset = HEAD_BYTES as u64;
+    file.write_all_at(&packed.header, offset)?;
+    let between = vec![0; (slots.offset - groups.end()) as usize];
+    let checksum = crc32c::crc32c(&packed.header);
+    let checksum = crc32c::crc32c_combine(checksum, groups.checksum, groups.bytes as usize);
+    let checksum = crc32c::crc32c_append(checksum, &between);
+    let checksum = crc32c::crc32c_combine(checksum, slots.checksum, slots.bytes as usize);
+    debug_assert_eq!(slots.offset, offset + table::header::slots_at(homes));
+    Ok(Place { offset, bytes: slots.end() - offset, checksum })
+}
+
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -176,78 +230,33 @@ impl Builder {
 struct Side {
     id: u64,
     hosts: Numbers,
+    /// Slot and number of the first period.
     rotated: Vec<(u32, u32)>,
-    periods: Vec<(u64, u32)>,
-    keys: HashMap<[u8; KEY_BYTES], u32>,
+    /// Slot and number of the host.
     far: Vec<(u32, u32)>,
+    past: Past,
     cursor: Cursor,
 }
 
 impl Side {
     /// Writes the sections behind the table, then the head.
-    fn write(mut self, mut file: &std::fs::File, accounts: Place) -> io::Result<Head> {
-        file.seek(SeekFrom::Start(accounts.end()))?;
-        let mut out = Section::new(BufWriter::new(file), accounts.end());
-        let mut sections = [Place::default(); SECTIONS.len()];
-        for (number, place) in sections.iter_mut().enumerate() {
-            if number == ACCOUNTS {
-                *place = accounts;
-                continue;
-            }
-            out.begin()?;
-            self.section(number, &mut out)?;
-            *place = out.end();
-        }
-        out.into_inner().flush()?;
+    fn write(self, file: &File, accounts: Place) -> io::Result<Head> {
+        let mut out = Section::new(file, accounts.end())?;
+        let (periods, keys) = self.past.into_sections();
+        let sections = [
+            accounts,
+            out.next(|out| self.hosts.records().try_for_each(|record| out.write_all(&record)))?,
+            out.next(|out| out.write_all(self.hosts.names()))?,
+            out.next(|out| pairs(&self.rotated, out))?,
+            out.next(|out| periods.copy_to(out))?,
+            out.next(|out| keys.copy_to(out))?,
+            out.next(|out| pairs(&self.far, out))?,
+            out.next(|out| out.write_all(&self.cursor.to_bytes()))?,
+        ];
+        out.flush()?;
         let head = Head { id: self.id, sections };
         file.write_all_at(&head.write(), 0)?;
         Ok(head)
-    }
-
-    fn section(&mut self, number: usize, out: &mut impl Write) -> io::Result<()> {
-        match number {
-            layout::HOSTS => self.hosts.records().try_for_each(|record| out.write_all(&record)),
-            layout::NAMES => out.write_all(self.hosts.names()),
-            layout::ROTATED => {
-                // Periods are written in the order of slots, so the first ones are counted anew.
-                self.order_periods();
-                pairs(&self.rotated, out)
-            }
-            layout::PERIODS => self.periods.iter().try_for_each(|(from_ms, key)| {
-                let [from_ms @ .., _, _] = from_ms.to_le_bytes();
-                out.write_all(&from_ms)?;
-                out.write_all(&key.to_le_bytes())
-            }),
-            layout::KEYS => {
-                let mut keys: Vec<_> = self.keys.iter().collect();
-                keys.sort_unstable_by_key(|(_, number)| **number);
-                keys.into_iter().try_for_each(|(key, _)| out.write_all(key))
-            }
-            layout::FAR => {
-                self.far.sort_unstable();
-                pairs(&self.far, out)
-            }
-            _ => out.write_all(&self.cursor.to_bytes()),
-        }
-    }
-
-    fn order_periods(&mut self) {
-        let ends = self.rotated.iter().skip(1).map(|(_, next)| *next as usize);
-        let ends = ends.chain([self.periods.len()]);
-        let mut runs: Vec<_> = self
-            .rotated
-            .iter()
-            .zip(ends)
-            .map(|((slot, first), end)| (*slot, *first as usize..end))
-            .collect();
-        runs.sort_unstable_by_key(|(slot, _)| *slot);
-        let mut ordered = Vec::with_capacity(self.periods.len());
-        self.rotated.clear();
-        for (slot, run) in runs {
-            self.rotated.push((slot, ordered.len() as u32));
-            ordered.extend_from_slice(self.periods.get(run).unwrap_or_default());
-        }
-        self.periods = ordered;
     }
 }
 
@@ -263,11 +272,4 @@ fn pairs(pairs: &[(u32, u32)], out: &mut impl Write) -> io::Result<()> {
         out.write_all(&slot.to_le_bytes())?;
         out.write_all(&number.to_le_bytes())
     })
-}
-
-/// A number for the next of something; the last few stand for other things.
-fn count(so_far: usize, what: &'static str) -> Result<u32, Error> {
-    let limit = PERIOD_TOMBSTONE;
-    let number = u32::try_from(so_far).ok().filter(|number| *number < limit);
-    number.ok_or(Error::TooMany { what, limit: u64::from(limit) })
 }

@@ -13,7 +13,10 @@ pub enum Error {
         found: [u8; 8],
     },
     /// A version that this program does not read.
-    #[error("did.idx version {found}, and this program reads version {known}; build it anew")]
+    #[error(
+        "did.idx version {found}, and this program reads version {known}; build it anew: \
+         index-build --force"
+    )]
     Version {
         /// What the head says.
         found: u32,

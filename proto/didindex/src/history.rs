@@ -2,7 +2,10 @@
 
 use crate::{
     KEY_BYTES, Key, Status,
-    layout::{self, PERIOD_MISSING, PERIOD_PRESENT, PERIOD_TOMBSTONE, PERIOD_UNKNOWN},
+    layout::{
+        self, FROM_MS_MAX, PERIOD_LAST, PERIOD_MISSING, PERIOD_PRESENT, PERIOD_TOMBSTONE,
+        PERIOD_UNKNOWN,
+    },
 };
 
 /// How much before its operation a key counts, in milliseconds: hosts sign first and tell the
@@ -48,7 +51,8 @@ where
 /// The periods of an account, oldest first, the present one included.
 #[derive(Debug, Clone)]
 pub struct History<'a> {
-    /// Records still to come; none for an account that always had the same key.
+    /// From its next record on, those of others behind its last included; none for an account that
+    /// always had the same key.
     pub(crate) records: &'a [u8],
     /// The section of former keys.
     pub(crate) keys: &'a [u8],
@@ -69,6 +73,10 @@ impl Iterator for History<'_> {
         self.records = rest;
         let [a, b, c, d, e, f] = layout::bytes_at(record, 0);
         let from_ms = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        if from_ms & PERIOD_LAST != 0 {
+            self.records = &[];
+        }
+        let from_ms = from_ms & FROM_MS_MAX;
         let period = |key: Key| Period::new(from_ms, key);
         Some(match layout::u32_at(record, 6) {
             PERIOD_PRESENT => Period { from_ms, ..self.present },

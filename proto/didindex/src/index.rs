@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use table::{Map, Table};
+use table::{Map, Seed, Table, Use};
 
 use crate::{
     Cursor, Entry, Error, Host, PlcDid,
@@ -18,6 +18,9 @@ use crate::{
         PERIOD_RECORD_BYTES, PERIODS, Place, ROTATED, ROTATED_RECORD_BYTES, SECTIONS, VALUE_BYTES,
     },
 };
+
+/// Read at once in a pass over all of it.
+const AHEAD_BYTES: usize = 4 << 20;
 
 /// A mapped `did.idx`. Look-ups allocate nothing and make no system call; any number of threads
 /// and processes may share one file.
@@ -68,7 +71,11 @@ impl DidIndex {
         let [accounts, ..] = head.sections;
         let table = map(accounts.offset, accounts.end()).map_err(io_error("map"))?;
         let rest = map(accounts.end(), length).map_err(io_error("map"))?;
-        Ok(Self { accounts: Table::open(table)?, rest, head })
+        let accounts = Table::open(table)?;
+        let map = accounts.bytes();
+        map.will_be(accounts.groups_range(), Use::Dense);
+        map.will_be(accounts.slots_range(), Use::Random);
+        Ok(Self { accounts, rest, head })
     }
 
     /// What it says about a DID; nothing about one that is no did:plc.
@@ -86,9 +93,27 @@ impl DidIndex {
         Some(Entry { index: self, slot, value: Value::from_bytes(value) })
     }
 
-    /// Every account, in no order that means anything.
+    /// What it says about many DIDs, each at its place in `entries`; as many as both have places.
+    /// With some hundreds at a time it takes a third of what single look-ups take, or less: they
+    /// wait for memory together.
+    #[inline]
+    pub fn entries<'i>(&'i self, dids: &[PlcDid], entries: &mut [Option<Entry<'i>>]) {
+        let mut places = entries.iter_mut();
+        let keys = dids.iter().take(places.len()).map(PlcDid::as_bytes);
+        self.accounts.find_each(keys, |found| {
+            if let Some(place) = places.next() {
+                *place = found.map(|(slot, value)| {
+                    let value = Value::from_bytes(value);
+                    Entry { index: self, slot, value }
+                });
+            }
+        });
+    }
+
+    /// Every account, in the order of slots ([`DidIndex::hash_from`]).
     pub fn iter(&self) -> impl Iterator<Item = (PlcDid, Entry<'_>)> {
         self.accounts.iter().map(|(slot, did, value)| {
+            self.read_ahead(slot);
             let value = Value::from_bytes(value);
             (PlcDid::from_bytes(*did), Entry { index: self, slot, value })
         })
@@ -136,8 +161,16 @@ impl DidIndex {
         let mut end = HEAD_BYTES as u64;
         for (number, place) in self.head.sections.iter().enumerate() {
             let accounts = number == ACCOUNTS;
-            let bytes = if accounts { self.accounts.bytes() } else { self.section(number) };
-            let computed = crc32c::crc32c(bytes);
+            let map = if accounts { self.accounts.bytes() } else { &self.rest };
+            let bytes = if accounts { map.as_ref() } else { self.section(number) };
+            let computed =
+                bytes.chunks(AHEAD_BYTES).enumerate().fold(0, |checksum, (at, piece)| {
+                    if accounts {
+                        let from = at * AHEAD_BYTES;
+                        map.will_be(from..from + 2 * AHEAD_BYTES, Use::Soon);
+                    }
+                    crc32c::crc32c_append(checksum, piece)
+                });
             // The table begins right behind the head.
             let between = if accounts { &[] } else { self.rest(end, place.offset) };
             end = place.end();
@@ -147,6 +180,29 @@ impl DidIndex {
             }
         }
         Ok(())
+    }
+
+    /// The key of the table's hash: an index that is built with it can be built from this one in
+    /// one pass.
+    #[must_use]
+    pub fn seed(&self) -> Seed {
+        self.accounts.seed()
+    }
+
+    /// The least hash that this and the accounts behind it can have.
+    #[must_use]
+    pub fn hash_from(&self, entry: &Entry<'_>) -> u64 {
+        self.accounts.hash_from(entry.slot)
+    }
+
+    /// In a pass over all slots: has the next ones read while these are worked on.
+    fn read_ahead(&self, slot: u64) {
+        let slot_bytes = PlcDid::BYTES + VALUE_BYTES;
+        let at = slot as usize * slot_bytes % AHEAD_BYTES;
+        if at < slot_bytes {
+            let from = self.accounts.slots_range().start + slot as usize * slot_bytes;
+            self.accounts.bytes().will_be(from..from + 2 * AHEAD_BYTES, Use::Soon);
+        }
     }
 
     pub(crate) fn host(&self, number: u32) -> Option<Host<'_>> {
@@ -160,16 +216,12 @@ impl DidIndex {
         Some(layout::u32_at(records, at * FAR_RECORD_BYTES + 4))
     }
 
-    /// The records of the periods of an account that has some.
+    /// The records of periods from the first on of an account that has some.
     pub(crate) fn periods(&self, slot: u64) -> &[u8] {
         let records = self.section(ROTATED);
         let Some(at) = find(records, ROTATED_RECORD_BYTES, slot) else { return &[] };
-        let first = |at: usize| layout::u32_at(records, at * ROTATED_RECORD_BYTES + 4) as usize;
-        let all = self.section(PERIODS);
-        let from = first(at) * PERIOD_RECORD_BYTES;
-        let last = (at + 1) * ROTATED_RECORD_BYTES >= records.len();
-        let to = if last { all.len() } else { first(at + 1) * PERIOD_RECORD_BYTES };
-        all.get(from..to).unwrap_or_default()
+        let first = layout::u32_at(records, at * ROTATED_RECORD_BYTES + 4) as usize;
+        self.section(PERIODS).get(first * PERIOD_RECORD_BYTES..).unwrap_or_default()
     }
 
     pub(crate) fn former_keys(&self) -> &[u8] {
@@ -217,7 +269,9 @@ pub fn fuzz_open(data: &[u8], folder: &Path) -> io::Result<()> {
     std::fs::write(&path, data)?;
     if let Ok(index) = DidIndex::open(&path) {
         for (did, entry) in index.iter().take(1000) {
-            let _ = (index.entry(&did).is_some(), entry.pds(), entry.history().count());
+            let _ = (index.entry(&did).is_some(), entry.pds(), entry.history().take(1000).count());
+            let mut found = [None; 40];
+            index.entries(&[did; 40], &mut found);
         }
         let _ = (index.info(), index.hosts().count(), index.verify());
     }

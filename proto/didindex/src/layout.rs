@@ -28,18 +28,20 @@
 //! hosts     for each host 16 bytes: accounts on it u64 | offset in `names` u32 | bytes u32
 //! names     the hosts' canonical names, UTF-8, one behind the other
 //! rotated   8 bytes for each account that had more than one key, by slot:
-//!           slot in `accounts` u32 | its first period u32 (its last is before the next's first)
-//! periods   10 bytes each, oldest first: from (unix ms) u48 | key u32: a number in `keys`, or
-//!           0xffffffff the account's present key, 0xfffffffe none, 0xfffffffd one of unknown
-//!           type, 0xfffffffc given up
-//! keys      34 bytes for each former key: curve (1 K-256, 2 P-256) | SEC 1, compressed
+//!           slot in `accounts` u32 | its first period u32
+//! periods   10 bytes each, an account's oldest first: from (unix ms) u47 | last of its account u1
+//!           | key u32: a number in `keys`, or 0xffffffff the account's present key, 0xfffffffe
+//!           none, 0xfffffffd one of unknown type, 0xfffffffc given up
+//! keys      34 bytes for each former key: curve (1 K-256, 2 P-256) | SEC 1, compressed; the same
+//!           may be there more than once
 //! far       8 bytes by slot: slot in `accounts` u32 | number in `hosts` u32
 //! cursor    createdAt of the newest operation (unix ms) u64 | operations read u64
 //! ```
 //!
 //! **Why so.** A look-up touches one slot. What few accounts have is outside of it and found by
-//! the slot's number: entries never move. Former keys are interned because for years one host
-//! signed for all of its accounts with one key. Hosts have 16-bit numbers in the order in which
+//! the slot's number. Former keys are interned because for years one host signed for all of its
+//! accounts with one key; they are so as far as the builder's memory goes. All but `rotated` and
+//! `far` is written as it comes, in memory that does not grow with the accounts. Hosts have 16-bit numbers in the order in which
 //! they came; anyone can register endless names, so from number 65,534 on an account's host is in
 //! `far`, which costs eight bytes and a binary search and harms only who came that late. An
 //! account that never changed its key has no period: its one key counts from the beginning of
@@ -56,7 +58,8 @@
 //!
 //! A reader refuses a version that it does not know; the file is built again from the operations.
 //!
-//! **Versions.** 2: as above. 1: without an id, with another table.
+//! **Versions.** 2: as above. 1: without an id, with another table, periods in
+//! the order of slots.
 
 use crate::Error;
 
@@ -114,8 +117,10 @@ pub(crate) const PERIOD_PRESENT: u32 = 0xffff_ffff;
 pub(crate) const PERIOD_MISSING: u32 = 0xffff_fffe;
 pub(crate) const PERIOD_UNKNOWN: u32 = 0xffff_fffd;
 pub(crate) const PERIOD_TOMBSTONE: u32 = 0xffff_fffc;
-/// Times have 48 bits.
-pub(crate) const FROM_MS_MAX: u64 = (1 << 48) - 1;
+/// Times have 47 bits.
+pub(crate) const FROM_MS_MAX: u64 = PERIOD_LAST - 1;
+/// Beside the time: the period is the last of its account.
+pub(crate) const PERIOD_LAST: u64 = 1 << 47;
 
 const ALIGN: u64 = 64;
 const VERSION_AT: usize = MAGIC.len();

@@ -38,7 +38,9 @@ mod history;
 mod hosts;
 mod index;
 mod key;
+mod past;
 mod section;
+mod spool;
 
 pub use atproto::PlcDid;
 pub use builder::{Builder, Change, Summary};
@@ -49,3 +51,4 @@ pub use hosts::{HOST_BYTES_MAX, Host};
 pub use index::{DidIndex, Info, fuzz_open};
 pub use key::{KEY_BYTES, Key, Status};
 pub use layout::Cursor;
+pub use table::Seed;

@@ -21,6 +21,7 @@ fn looking_up_keys_hosts_and_history_allocates_nothing() {
     let texts: Vec<String> = dids.iter().map(PlcDid::to_string).collect();
 
     let mut found = 0;
+    let mut entries = vec![None; dids.len()];
     let counted = allocation_counter::measure(|| {
         for did in &texts {
             let entry = index.get(did).unwrap();
@@ -29,7 +30,9 @@ fn looking_up_keys_hosts_and_history_allocates_nothing() {
         }
         assert!(index.get("did:plc:7777777777777777777777aa").is_none());
         assert!(index.get("did:web:example.com").is_none());
+        index.entries(&dids, &mut entries);
     });
     assert_eq!(counted.count_total, 0);
+    assert!(entries.iter().all(Option::is_some));
     assert_eq!(found, 100 * 9 + 150 + 150);
 }

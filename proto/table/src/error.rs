@@ -29,10 +29,10 @@ pub enum Error {
         computed: u32,
     },
     /// Sizes in the header that no table has.
-    #[error("table header has impossible sizes: {slots} slots, {entries} entries")]
+    #[error("table header has impossible sizes: {homes} homes, {entries} entries")]
     Sizes {
-        /// Slots the header speaks of.
-        slots: u64,
+        /// Homes the header speaks of.
+        homes: u64,
         /// Entries the header speaks of.
         entries: u64,
     },
@@ -58,20 +58,23 @@ pub enum Error {
         /// What there is.
         found: u64,
     },
-    /// One more entry would leave no empty slot to end a probe.
-    #[error("table is full: {entries} entries in {slots} slots")]
+    /// There is no room for what came.
+    #[error("table is full: {entries} entries came for {slots} slots")]
     Full {
-        /// Entries in it.
+        /// Entries that came.
         entries: u64,
         /// Slots it has.
         slots: u64,
     },
+    /// An entry came whose hash is below that of the one before it.
+    #[error("an entry came out of the order of hashes")]
+    Order,
     /// The key is in the table already.
-    #[error("the key is in slot {slot} already")]
-    Repeated {
-        /// The slot that holds it.
-        slot: u64,
-    },
+    #[error("the key is there already")]
+    Repeated,
+    /// What is written to refused.
+    #[error("cannot write the table")]
+    Write(#[source] io::Error),
     /// Another process is writing the same file.
     #[error("{} is being written by process {holder}", path.display())]
     Busy {

@@ -13,7 +13,7 @@ use std::{
     process,
 };
 
-use crate::{Error, MapMut};
+use crate::Error;
 
 /// A file in the making. Dropped without [`NewFile::publish`] it leaves nothing behind but the
 /// lock file.
@@ -53,15 +53,19 @@ impl NewFile {
         &self.file
     }
 
-    /// Takes room on the disk for `bytes` bytes from `offset` on and maps them for writing.
+    /// Takes room on the disk for the first `bytes` bytes, so that a full disk is found out before
+    /// the work and not by it.
     ///
     /// # Errors
-    /// [`Error::Io`], a full disk included.
-    pub fn map(&self, offset: u64, bytes: u64) -> Result<MapMut, Error> {
-        MapMut::new(&self.file, offset, bytes).map_err(io_error("take room for", &self.temporary))
+    /// [`Error::Io`].
+    pub fn reserve(&self, bytes: u64) -> Result<(), Error> {
+        let taken = i64::try_from(bytes)
+            .map_err(io::Error::other)
+            .and_then(|bytes| Ok(nix::fcntl::posix_fallocate(&self.file, 0, bytes)?));
+        taken.map_err(io_error("take room for", &self.temporary))
     }
 
-    /// Makes the file durable and gives it its name. Mappings of it need not be flushed before.
+    /// Makes the file durable and gives it its name.
     ///
     /// # Errors
     /// [`Error::Exists`] when one has come meanwhile and was not to be replaced, [`Error::Io`].

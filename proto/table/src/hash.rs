@@ -40,8 +40,10 @@ impl Seed {
         bytes
     }
 
+    /// The hash of a key.
     #[inline]
-    pub(crate) fn hash<const KEY: usize>(&self, key: &[u8; KEY]) -> u64 {
+    #[must_use]
+    pub fn hash<const KEY: usize>(&self, key: &[u8; KEY]) -> u64 {
         let [s0, s1, s2, s3] = self.0;
         let mut state = s0;
         for chunk in key.chunks(16) {

@@ -1,24 +1,30 @@
 //! A hash table that lies in a file and is looked up where it lies.
 //!
 //! The directory's identities do not fit in the memory of every tool that asks for one of them,
-//! so the table is built once, in a mapping of the file itself, and mapped by its readers: the
-//! kernel keeps one copy for all. A look-up allocates nothing and makes no system call.
+//! so the table is built once and mapped by its readers: the kernel keeps one copy for all. A
+//! look-up allocates nothing and makes no system call.
 //!
 //! The room knows about keys and values of fixed size and nothing about what they mean. It has
-//! three parts: [`Table`] reads, [`Fill`] builds (both on any run of bytes, so that one file can
-//! hold a table among other things), and [`mod@file`] makes, publishes and maps files. Only the
-//! mapping itself is `unsafe`, in [`map`]. The bytes are described in [`header`].
+//! three parts: [`Table`] reads, [`Pack`] writes (both any run of bytes, so that one file can hold
+//! a table among other things), and [`mod@file`] makes, publishes and maps files. Only mapping and
+//! prefetching are `unsafe`, in [`map`] and `machine`. The bytes are described in [`header`].
 //!
 //! ```
-//! use table::{Fill, Table, Seed};
+//! use table::{Pack, Seed, Table, header};
 //!
-//! let slots = table::slots_for(2);
-//! let mut area = vec![0; table::bytes(slots, 3, 2)? as usize];
-//! let mut fill = Fill::<_, 3, 2>::new(&mut area, slots, Seed::random()?)?;
-//! fill.insert(b"one", b"01")?;
-//! fill.insert(b"two", b"02")?;
-//! fill.finish();
+//! let seed = Seed::random()?;
+//! let mut entries = [(b"one", b"01"), (b"two", b"02")];
+//! entries.sort_by_key(|(key, _)| seed.hash(*key));
+//! let homes = table::homes_for(2);
+//! let mut pack = Pack::<_, _, (), 3, 2>::new(Vec::new(), Vec::new(), homes, seed)?;
+//! for (key, value) in entries {
+//!     pack.push(key, value, None)?;
+//! }
+//! let packed = pack.finish()?;
 //!
+//! let mut area = [&packed.header[..], &packed.groups].concat();
+//! area.resize(header::slots_at(homes) as usize, 0);
+//! area.extend(packed.slots);
 //! let table = Table::<_, 3, 2>::open(&area)?;
 //! assert_eq!(table.get(b"two"), Some(b"02"));
 //! assert_eq!(table.get(b"six"), None);
@@ -31,15 +37,16 @@ pub mod header;
 pub mod map;
 
 mod error;
-mod fill;
+mod group;
 mod hash;
-mod probe;
+mod machine;
+mod pack;
 mod read;
 
 pub use error::Error;
 pub use file::NewFile;
-pub use fill::Fill;
 pub use hash::Seed;
-pub use header::{bytes, slots_for};
-pub use map::{Map, MapMut};
+pub use header::{bytes, homes_for};
+pub use map::{Map, Use};
+pub use pack::{Pack, Packed};
 pub use read::Table;

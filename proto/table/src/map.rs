@@ -1,14 +1,13 @@
 //! The one place that maps memory.
 //!
 //! A mapping is as good as the file behind it: if someone cuts the file short, reading past its
-//! end is SIGBUS. So a file is mapped for writing only while it has a name and a lock of its own
-//! (see [`crate::file`]) and is given its room on the disk first, and a published file is never
-//! written again, only replaced by another one.
+//! end is SIGBUS. So only published files are mapped: they are never written again, only replaced by
+//! another one (see [`crate::file`]).
 #![allow(unsafe_code)]
 
-use std::{fs::File, io};
+use std::{fs::File, io, ops::Range};
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
+use memmap2::{Advice, Mmap, MmapOptions};
 
 /// A part of a file, mapped for reading.
 #[derive(Debug)]
@@ -30,47 +29,43 @@ impl Map {
         let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
         Ok(Self(map))
     }
+
+    /// Tells the operating system how a part will be used. It may not listen.
+    pub fn will_be(&self, part: Range<usize>, how: Use) {
+        let advice = match how {
+            Use::Random => Advice::Random,
+            Use::Dense => {
+                // Without pages of that size it is read as usual.
+                #[cfg(target_os = "linux")]
+                let advice = Advice::HugePage;
+                #[cfg(not(target_os = "linux"))]
+                let advice = Advice::Normal;
+                advice
+            }
+            Use::Soon => Advice::WillNeed,
+        };
+        let end = part.end.min(self.0.len());
+        if part.start < end {
+            let _ = self.0.advise_range(advice, part.start, end - part.start);
+        }
+    }
+}
+
+/// How a part of a mapping will be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a mapping is used by who knows how")]
+pub enum Use {
+    /// Here and there: what lies beside what was asked for is not read along.
+    Random,
+    /// All of it, all the time: much is read at once and mapped in large pages.
+    Dense,
+    /// Once, from now on.
+    Soon,
 }
 
 impl AsRef<[u8]> for Map {
     #[inline]
     fn as_ref(&self) -> &[u8] {
         &self.0
-    }
-}
-
-/// A part of a file, mapped for writing.
-#[derive(Debug)]
-pub struct MapMut(MmapMut);
-
-impl MapMut {
-    /// Takes room on the disk for `bytes` bytes from `offset` on, then maps them. What was not in
-    /// the file before is zero.
-    ///
-    /// # Errors
-    /// The operating system's; a full disk is one here and not a SIGBUS later.
-    pub(crate) fn new(file: &File, offset: u64, bytes: u64) -> io::Result<Self> {
-        let from = i64::try_from(offset).map_err(io::Error::other)?;
-        let length = i64::try_from(bytes).map_err(io::Error::other)?;
-        nix::fcntl::posix_fallocate(file, from, length)?;
-        let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        // SAFETY: the range has its blocks, and the only caller is `NewFile`, whose file nobody
-        // else opens before it is published: it is made under a lock and has a temporary name.
-        let map = unsafe { MmapOptions::new().offset(offset).len(length).map_mut(file)? };
-        Ok(Self(map))
-    }
-}
-
-impl AsRef<[u8]> for MapMut {
-    #[inline]
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl AsMut<[u8]> for MapMut {
-    #[inline]
-    fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.0
     }
 }

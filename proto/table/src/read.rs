@@ -1,10 +1,18 @@
 //! Reading a table where it lies.
 
+use std::ops::Range;
+
 use crate::{
-    Error,
-    header::{HEADER_BYTES, Header, slots_at},
-    probe::{Found, search},
+    Error, Seed,
+    group::{Group, has_room, has_spilled, home, tag},
+    header::{
+        GROUP_BYTES, GROUP_SLOTS, GROUPS_SPARE, HEADER_BYTES, Header, REACH_MAX, slots, slots_at,
+    },
+    machine::{matches, prefetch},
 };
+
+/// So many look-ups are under way together in [`Table::find_each`].
+const TOGETHER: usize = 32;
 
 /// A table of `KEY`-byte keys and `VALUE`-byte values in any bytes: a [`crate::Map`], a `Vec`, a
 /// slice. Look-ups allocate nothing.
@@ -14,6 +22,9 @@ pub struct Table<B, const KEY: usize, const VALUE: usize> {
     header: Header,
     slots_at: usize,
 }
+
+/// Where a value lies: its slot's number, and itself.
+type Found<'a, const VALUE: usize> = Option<(u64, &'a [u8; VALUE])>;
 
 impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> {
     /// Checks the header of the table that is all of `bytes`.
@@ -30,7 +41,7 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
                 value_wanted: VALUE as u32,
             });
         }
-        Ok(Self { bytes, header, slots_at: slots_at(header.slots) as usize })
+        Ok(Self { bytes, header, slots_at: slots_at(header.homes) as usize })
     }
 
     /// The value of a key.
@@ -43,20 +54,50 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
     /// The slot and the value of a key.
     #[inline]
     #[must_use]
-    pub fn find(&self, key: &[u8; KEY]) -> Option<(u64, &[u8; VALUE])> {
-        let hash = self.header.seed.hash(key);
-        let is_key = |slot| self.slot(slot).is_some_and(|(found, _)| found == key);
-        match search(self.tags(), hash, is_key) {
-            Found::At(slot) => self.slot(slot).map(|(_, value)| (slot, value)),
-            Found::Empty(_) | Found::Nowhere => None,
+    pub fn find(&self, key: &[u8; KEY]) -> Found<'_, VALUE> {
+        self.find_hashed(key, self.header.seed.hash(key))
+    }
+
+    /// Looks many keys up, in their order, with several under way together: memory answers the one
+    /// while the others are on their way to it.
+    #[inline]
+    pub fn find_each<'t, 'k>(
+        &'t self,
+        keys: impl IntoIterator<Item = &'k [u8; KEY]>,
+        mut found: impl FnMut(Found<'t, VALUE>),
+    ) {
+        let mut keys = keys.into_iter();
+        loop {
+            let mut batch: [Option<(&[u8; KEY], u64)>; TOGETHER] = [None; TOGETHER];
+            for place in &mut batch {
+                let Some(key) = keys.next() else { break };
+                let hash = self.header.seed.hash(key);
+                prefetch(self.bytes.as_ref(), self.group_at(home(hash, self.header.homes)));
+                *place = Some((key, hash));
+            }
+            for (_, hash) in batch.iter().flatten() {
+                self.prefetch_slot(*hash);
+            }
+            for (key, hash) in batch.iter().flatten() {
+                found(self.find_hashed(key, *hash));
+            }
+            if batch.last().is_none_or(Option::is_none) {
+                return;
+            }
         }
     }
 
-    /// Every entry with its slot, in the order of slots.
+    /// Every entry with its slot, in the order of slots, which is that of hashes but for what is
+    /// not at home.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8; KEY], &[u8; VALUE])> {
-        self.tags().iter().enumerate().filter(|(_, tag)| **tag != 0).filter_map(|(slot, _)| {
-            let slot = slot as u64;
-            self.slot(slot).map(|(key, value)| (slot, key, value))
+        let full = move |slot: &u64| {
+            let (group, place) = (slot / GROUP_SLOTS as u64, slot % GROUP_SLOTS as u64);
+            let tag = self.group(group).and_then(|group| group.get(place as usize));
+            tag.is_some_and(|tag| *tag != 0)
+        };
+        (0..self.slots()).filter(full).filter_map(|slot| {
+            let (key, value) = self.slot(slot)?;
+            Some((slot, key, value))
         })
     }
 
@@ -69,19 +110,106 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
     /// Slots it has, empty ones included.
     #[must_use]
     pub fn slots(&self) -> u64 {
-        self.header.slots
+        slots(self.header.homes)
     }
 
-    /// All bytes of the table.
+    /// The key of its hash.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_ref()
+    pub fn seed(&self) -> Seed {
+        self.header.seed
+    }
+
+    /// The least hash that an entry in this slot or a later one can have.
+    #[must_use]
+    pub fn hash_from(&self, slot: u64) -> u64 {
+        let home = (slot / GROUP_SLOTS as u64).saturating_sub(REACH_MAX);
+        let hash = (u128::from(home) << 64).div_ceil(u128::from(self.header.homes));
+        u64::try_from(hash).unwrap_or(u64::MAX)
+    }
+
+    /// What it lies in.
+    #[must_use]
+    pub fn bytes(&self) -> &B {
+        &self.bytes
+    }
+
+    /// Where in the bytes the groups lie.
+    #[must_use]
+    pub fn groups_range(&self) -> Range<usize> {
+        HEADER_BYTES..self.group_at(self.header.homes + GROUPS_SPARE)
+    }
+
+    /// Where in the bytes the slots lie.
+    #[must_use]
+    pub fn slots_range(&self) -> Range<usize> {
+        self.slots_at..self.slots_at + self.slots() as usize * (KEY + VALUE)
     }
 
     #[inline]
-    fn tags(&self) -> &[u8] {
-        let end = HEADER_BYTES + self.header.slots as usize;
-        self.bytes.as_ref().get(HEADER_BYTES..end).unwrap_or_default()
+    fn find_hashed(&self, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
+        let home = home(hash, self.header.homes);
+        let group = self.group(home)?;
+        let found = self.find_in(home, group, key, hash);
+        if found.is_some() || !has_spilled(group, hash) {
+            return found;
+        }
+        self.find_behind(home, key, hash)
+    }
+
+    /// Looks for a key in one group.
+    #[inline]
+    fn find_in(&self, at: u64, group: &Group, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
+        let mut places = matches(group, tag(hash));
+        while places != 0 {
+            let slot = at * GROUP_SLOTS as u64 + u64::from(places.trailing_zeros());
+            if let Some((found, value)) = self.slot(slot)
+                && found == key
+            {
+                return Some((slot, value));
+            }
+            places &= places - 1;
+        }
+        None
+    }
+
+    /// Looks for a key behind its home. Kept apart, so that the way of most keys is short.
+    #[cold]
+    #[inline(never)]
+    fn find_behind(&self, home: u64, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
+        for at in home + 1..=home + REACH_MAX {
+            let group = self.group(at)?;
+            let found = self.find_in(at, group, key, hash);
+            if found.is_some() || has_room(group) {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Has the slot fetched that a hash most likely leads to.
+    #[inline]
+    fn prefetch_slot(&self, hash: u64) {
+        let home = home(hash, self.header.homes);
+        let Some(group) = self.group(home) else { return };
+        let places = matches(group, tag(hash));
+        if places != 0 {
+            let slot = home * GROUP_SLOTS as u64 + u64::from(places.trailing_zeros());
+            let at = self.slots_at + slot as usize * (KEY + VALUE);
+            prefetch(self.bytes.as_ref(), at);
+            prefetch(self.bytes.as_ref(), at + KEY + VALUE - 1);
+        }
+    }
+
+    #[inline]
+    fn group_at(&self, group: u64) -> usize {
+        HEADER_BYTES + group as usize * GROUP_BYTES
+    }
+
+    /// A group; behind the last one there are other bytes, and they are looked at only by who
+    /// follows damage.
+    #[inline]
+    fn group(&self, group: u64) -> Option<&Group> {
+        self.bytes.as_ref().get(self.group_at(group)..)?.first_chunk()
     }
 
     #[inline]

@@ -1,21 +1,41 @@
 //! The table against the simplest model, and against bytes that are no table.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::{collections::HashMap, os::unix::fs::FileExt};
 
 use proptest::{collection, prelude::*};
-use table::{Error, Fill, NewFile, Seed, Table, bytes, slots_for};
+use table::{Error, NewFile, Pack, Seed, Table, bytes, header, homes_for};
 
 const KEY: usize = 15;
 const VALUE: usize = 7;
 
-fn built(slots: u64, entries: &HashMap<[u8; KEY], [u8; VALUE]>) -> Vec<u8> {
-    let area = vec![0; bytes(slots, KEY, VALUE).unwrap() as usize];
-    let mut fill = Fill::<_, KEY, VALUE>::new(area, slots, Seed::random().unwrap()).unwrap();
-    for (key, value) in entries {
-        fill.insert(key, value).unwrap();
+fn packed<const K: usize, const V: usize>(
+    homes: u64,
+    entries: impl IntoIterator<Item = ([u8; K], [u8; V])>,
+) -> Result<Vec<u8>, Error> {
+    let seed = Seed::random()?;
+    let mut entries: Vec<_> = entries.into_iter().collect();
+    entries.sort_by_key(|(key, _)| (seed.hash(key), *key));
+    let mut pack = Pack::<_, _, [u8; K], K, V>::new(Vec::new(), Vec::new(), homes, seed)?;
+    for (number, (key, value)) in entries.iter().enumerate() {
+        // Every other one wants to know where it is.
+        pack.push(key, value, number.is_multiple_of(2).then_some(*key))?;
     }
-    fill.finish()
+    let packed = pack.finish()?;
+    let mut area = [&packed.header[..], &packed.groups].concat();
+    area.resize(header::slots_at(homes) as usize, 0);
+    area.extend(packed.slots);
+    assert_eq!(area.len() as u64, bytes(homes, K, V)?);
+    let table = Table::<_, K, V>::open(&area)?;
+    assert_eq!(packed.noted.len(), entries.len().div_ceil(2));
+    for (slot, key) in packed.noted {
+        assert_eq!(table.find(&key).unwrap().0, u64::from(slot));
+    }
+    Ok(area)
+}
+
+fn built(homes: u64, entries: &HashMap<[u8; KEY], [u8; VALUE]>) -> Vec<u8> {
+    packed(homes, entries.iter().map(|(key, value)| (*key, *value))).unwrap()
 }
 
 /// Keys of few different bytes, so that some differ in one place only.
@@ -28,11 +48,11 @@ proptest! {
     fn a_table_answers_as_a_hash_map_does(
         entries in collection::hash_map(key(), any::<[u8; VALUE]>(), 0..300),
         others in collection::vec(key(), 0..100),
-        spare in 0..20u64,
+        homes in 1..40u64,
     ) {
-        // Down to a single empty slot.
-        let slots = (entries.len() as u64 + 1 + spare).max(16);
-        let area = built(slots, &entries);
+        // From more than there is room for at home, to groups that are nearly empty.
+        let homes = homes.max(entries.len() as u64 / 20);
+        let area = built(homes, &entries);
         let table = Table::<_, KEY, VALUE>::open(&area).unwrap();
         prop_assert_eq!(table.entries(), entries.len() as u64);
         for (key, value) in &entries {
@@ -40,6 +60,14 @@ proptest! {
         }
         for key in &others {
             prop_assert_eq!(table.get(key), entries.get(key));
+        }
+        let keys: Vec<_> = others.iter().chain(entries.keys()).copied().collect();
+        let mut together = Vec::new();
+        table.find_each(&keys, |found| together.push(found));
+        let single: Vec<_> = keys.iter().map(|key| table.find(key)).collect();
+        prop_assert_eq!(together, single);
+        for (slot, key, _) in table.iter() {
+            prop_assert!(table.hash_from(slot) <= table.seed().hash(key));
         }
         let all: HashMap<_, _> = table.iter().map(|(_, key, value)| (*key, *value)).collect();
         prop_assert_eq!(all, entries);
@@ -51,7 +79,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         bit in 0..8u8,
     ) {
-        let mut area = built(slots_for(entries.len() as u64), &entries);
+        let mut area = built(homes_for(entries.len() as u64), &entries);
         let at = at.index(area.len());
         area[at] ^= 1u8 << bit;
         match Table::<_, KEY, VALUE>::open(&area) {
@@ -61,6 +89,10 @@ proptest! {
                 for key in entries.keys() {
                     let _ = table.get(key);
                 }
+                let mut found = 0;
+                table.find_each(entries.keys(), |_| found += 1);
+                prop_assert_eq!(found, entries.len());
+                let _ = table.iter().count();
             }
         }
     }
@@ -74,48 +106,55 @@ proptest! {
 #[test]
 fn a_million_entries_at_the_usual_load_are_all_found() {
     let entries: u64 = 1_000_000;
-    let slots = slots_for(entries);
-    assert!((0.865..=0.87).contains(&(entries as f64 / slots as f64)));
-    let area = vec![0; bytes(slots, 8, 8).unwrap() as usize];
-    let mut fill = Fill::<_, 8, 8>::new(area, slots, Seed::random().unwrap()).unwrap();
-    let mut places = Vec::new();
+    let homes = homes_for(entries);
+    assert!((0.919..0.92).contains(&(entries as f64 / header::slots(homes) as f64)));
+    let all = (0..entries).map(|number| (number.to_le_bytes(), (!number).to_le_bytes()));
+    let table = Table::<_, 8, 8>::open(packed(homes, all).unwrap()).unwrap();
     for number in 0..entries {
-        places.push(fill.insert(&number.to_le_bytes(), &(!number).to_le_bytes()).unwrap());
-    }
-    let table = Table::<_, 8, 8>::open(fill.finish()).unwrap();
-    for number in 0..entries {
-        let (slot, value) = table.find(&number.to_le_bytes()).unwrap();
-        assert_eq!((slot, *value), (places[number as usize], (!number).to_le_bytes()));
+        assert_eq!(table.get(&number.to_le_bytes()), Some(&(!number).to_le_bytes()));
         assert_eq!(table.get(&(number + entries).to_le_bytes()), None);
     }
 }
 
 #[test]
-fn a_repeated_key_and_a_full_table_are_errors_that_change_nothing() {
-    let mut area = vec![0; bytes(16, 1, 1).unwrap() as usize];
-    let mut fill = Fill::<_, 1, 1>::new(&mut area, 16, Seed::random().unwrap()).unwrap();
-    for number in 0..15 {
-        fill.insert(&[number], &[number]).unwrap();
-    }
-    assert!(matches!(fill.insert(&[3], &[9]), Err(Error::Repeated { .. })));
-    assert!(matches!(fill.insert(&[15], &[9]), Err(Error::Full { entries: 15, slots: 16 })));
-    fill.finish();
-    let table = Table::<_, 1, 1>::open(&area).unwrap();
-    assert_eq!(table.get(&[3]), Some(&[3]));
-    assert_eq!(table.get(&[15]), None);
+fn what_cannot_be_packed_is_told_apart() {
+    let some = |count: u16| (0..count).map(|number| (number.to_le_bytes(), [7]));
+    // All of the room there is; one more than that.
+    assert!(packed(1, some(255)).is_ok());
+    assert!(matches!(packed(1, some(256)), Err(Error::Full { entries: 256, slots: 255 })));
+    let twice = [([1], [1]), ([2], [2]), ([1], [1])];
+    assert!(matches!(packed(1, twice), Err(Error::Repeated)));
+    assert!(matches!(packed(0, some(1)), Err(Error::Sizes { homes: 0, .. })));
+    let seed = Seed::random().unwrap();
+    let mut pack = Pack::<_, _, (), 1, 1>::new(Vec::new(), Vec::new(), 1, seed).unwrap();
+    let [low, high] = if seed.hash(&[1]) < seed.hash(&[2]) { [1, 2] } else { [2, 1] };
+    pack.push(&[high], &[0], None).unwrap();
+    assert!(matches!(pack.push(&[low], &[0], None), Err(Error::Order)));
+}
+
+#[test]
+fn a_writer_that_refuses_is_an_error() {
+    let seed = Seed::random().unwrap();
+    let mut room = [0; 100];
+    let slots = &mut room[..];
+    let pack = Pack::<_, _, (), 1, 1>::new(Vec::new(), slots, 100, seed).unwrap();
+    assert!(matches!(pack.finish(), Err(Error::Write(_))));
 }
 
 #[test]
 fn a_table_without_an_empty_slot_ends_its_searches() {
-    let mut area = built(16, &HashMap::new());
-    area[128..128 + 16].fill(1);
+    let mut area = built(10_000, &HashMap::new());
+    let end = 128 + 16 * 10_016;
+    area[128..end].fill(255);
     let table = Table::<_, KEY, VALUE>::open(&area).unwrap();
-    assert_eq!(table.get(&[7; KEY]), None);
+    for key in 0..200 {
+        assert_eq!(table.get(&[key; KEY]), None);
+    }
 }
 
 #[test]
 fn damaged_headers_are_named() {
-    let good = built(20, &HashMap::from([([1; KEY], [2; VALUE])]));
+    let good = built(2, &HashMap::from([([1; KEY], [2; VALUE])]));
     let open = |area: &[u8]| Table::<_, KEY, VALUE>::open(area.to_vec()).map(drop);
     // With a checksum that holds, so that the check behind it is the one that speaks.
     let changed = |at: usize, with: &[u8]| {
@@ -134,7 +173,7 @@ fn damaged_headers_are_named() {
     let mut flipped = good.clone();
     flipped[50] ^= 1;
     assert!(matches!(open(&flipped), Err(Error::HeaderChecksum { .. })));
-    assert!(matches!(changed(8, &[2]), Err(Error::Version { found: 2, known: 1 })));
+    assert!(matches!(changed(8, &[1]), Err(Error::Version { found: 1, known: 2 })));
     assert!(matches!(changed(12, &[14]), Err(Error::Length { .. })));
     assert!(matches!(changed(12, &[14, 0, 0, 0, 8]), Err(Error::Shape { key: 14, value: 8, .. })));
     assert!(matches!(changed(12, &[0; 4]), Err(Error::Sizes { .. })));
@@ -142,10 +181,10 @@ fn damaged_headers_are_named() {
     assert!(matches!(changed(20, &[1]), Err(Error::Sizes { .. })));
     assert!(matches!(changed(24, &[0xff; 8]), Err(Error::Sizes { .. })));
     assert!(matches!(changed(24, &[0; 8]), Err(Error::Sizes { .. })));
-    assert!(matches!(changed(24, &[21]), Err(Error::Length { .. })));
-    assert!(matches!(changed(32, &[20]), Err(Error::Sizes { slots: 20, entries: 20 })));
+    assert!(matches!(changed(24, &[1, 1]), Err(Error::Length { .. })));
+    assert!(matches!(changed(32, &[15, 1]), Err(Error::Sizes { homes: 2, entries: 271 })));
     assert!(matches!(changed(100, &[1]), Err(Error::Sizes { .. })));
-    assert!(matches!(bytes(15, KEY, VALUE), Err(Error::Sizes { .. })));
+    assert!(matches!(bytes(0, KEY, VALUE), Err(Error::Sizes { .. })));
     assert!(matches!(bytes(u64::MAX, KEY, VALUE), Err(Error::Sizes { .. })));
 }
 
@@ -155,10 +194,8 @@ fn a_file_appears_whole_and_its_readers_keep_the_one_they_have() {
     let path = folder.path().join("x.tab");
     let write = |value: u8, replace| -> Result<(), Error> {
         let new = NewFile::create(&path, replace)?;
-        let map = new.map(4096, bytes(16, 1, 1)?)?;
-        let mut fill = Fill::<_, 1, 1>::new(map, 16, Seed::random()?)?;
-        fill.insert(&[1], &[value])?;
-        fill.finish();
+        new.reserve(8192)?;
+        new.file().write_all_at(&packed(1, [([1], [value])])?, 4096).unwrap();
         if value == 9 {
             return Ok(());
         }
