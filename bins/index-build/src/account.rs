@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use didindex::{Builder, Change, Cursor, Summary};
-use plc::chain;
+use didindex::{Builder, Change, Cursor, Seed, Summary};
+use plc::chain::{self, Chain};
 
-use crate::gather::{Gathered, Record};
+use crate::gather::Gathered;
+use crate::hosts::Hosts;
+use crate::record::Record;
+use crate::spill::{BUCKETS, Spill, hash_behind};
+
+/// When there are more accounts than this in the first buckets, the others are taken to have as
+/// many: the number is off by a thousandth then, and a table with it.
+const COUNTED_MIN: usize = 1 << 20;
 
 /// What was built.
 pub(crate) struct Built {
@@ -18,41 +25,123 @@ pub(crate) struct Built {
 }
 
 /// Works out every account and writes the index.
-pub(crate) fn build(gathered: Gathered<'_>, out: &Path, force: bool) -> anyhow::Result<Built> {
-    let Gathered { mut buckets, hosts, .. } = gathered;
-    let mut accounts = 0;
-    for bucket in &mut buckets {
-        // Stable: in one millisecond the line that was read later is the later operation.
-        bucket.sort_by_key(|record| record.did);
-        accounts += bucket.chunk_by(|a, b| a.did == b.did).count() as u64;
-    }
-    let mut builder = Builder::create(out, accounts, force)?;
-    let (mut cursor, mut repeated, mut nullified, mut broken) = (Cursor::default(), 0, 0, 0);
-    let mut changes = Vec::new();
-    for bucket in buckets {
-        for records in bucket.chunk_by(|a, b| a.did == b.did) {
-            let chain = chain::valid(records);
-            repeated += chain.repeated as u64;
-            nullified += chain.nullified as u64;
-            broken += u64::from(chain.broken);
-            cursor.operations += (records.len() - chain.repeated) as u64;
-            let newest = records.iter().map(|record| record.created_ms).max();
-            cursor.created_ms = cursor.created_ms.max(newest.unwrap_or(0));
-            let Some(did) = records.first().map(|record| record.did) else { continue };
-            changes.clear();
-            let counting = chain.valid.iter().filter_map(|place| records.get(*place));
-            changes.extend(counting.map(|record| change(record, &hosts)));
-            // Operations that only follow each other in a ring say nothing.
-            if !changes.is_empty() {
-                builder.add(&did, &changes)?;
+pub(crate) fn build(gathered: &Gathered<'_>, out: &Path, force: bool) -> anyhow::Result<Built> {
+    let Gathered { spill, hosts, seed, .. } = gathered;
+    let accounts = count(spill, *seed)?;
+    let mut accounts = Accounts {
+        hosts,
+        builder: Builder::create_keyed(out, accounts, force, *seed)?,
+        changes: Vec::new(),
+        cursor: Cursor::default(),
+        repeated: 0,
+        nullified: 0,
+        broken: 0,
+    };
+    let (mut bucket, mut records) = (Bucket::default(), Vec::new());
+    for number in 0..BUCKETS {
+        bucket.read(spill, number, *seed)?;
+        for places in bucket.by_hash() {
+            records.clear();
+            records.extend(places.iter().filter_map(|place| bucket.record(place)));
+            // Stable: in one millisecond the line that was read later is the later operation.
+            if !records.is_sorted_by_key(|record| record.did) {
+                records.sort_by_key(|record| record.did);
+            }
+            for records in records.chunk_by(|a, b| a.did == b.did) {
+                accounts.add(records)?;
             }
         }
+        accounts.builder.settle(hash_behind(number))?;
     }
+    let Accounts { builder, cursor, repeated, nullified, broken, .. } = accounts;
     let summary = builder.finish(cursor)?;
     Ok(Built { summary, cursor, repeated, nullified, broken })
 }
 
-fn change<'a>(record: &Record, hosts: &'a [Box<str>]) -> Change<'a> {
-    let pds = record.host.and_then(|number| hosts.get(number as usize)).map(|name| &**name);
+/// How many accounts there are, about.
+fn count(spill: &Spill, seed: Seed) -> anyhow::Result<u64> {
+    let (mut bucket, mut counted) = (Bucket::default(), 0);
+    for number in 0..BUCKETS {
+        bucket.read(spill, number, seed)?;
+        counted += bucket.by_hash().count();
+        if counted >= COUNTED_MIN {
+            return Ok((counted * BUCKETS / (number + 1)) as u64);
+        }
+    }
+    Ok(counted as u64)
+}
+
+/// The records of a bucket, in the order of hashes and then of reading.
+#[derive(Default)]
+struct Bucket {
+    bytes: Vec<u8>,
+    /// Hash of the DID, and where in the bytes the record begins.
+    places: Vec<(u64, usize)>,
+}
+
+impl Bucket {
+    fn read(&mut self, spill: &Spill, number: usize, seed: Seed) -> anyhow::Result<()> {
+        spill.read(number, &mut self.bytes)?;
+        self.places.clear();
+        let mut rest = self.bytes.as_slice();
+        loop {
+            let at = self.bytes.len() - rest.len();
+            let Some(did) = Record::pass(&mut rest) else { break };
+            self.places.push((seed.hash(did.as_bytes()), at));
+        }
+        self.places.sort_unstable();
+        Ok(())
+    }
+
+    fn by_hash(&self) -> impl Iterator<Item = &[(u64, usize)]> {
+        self.places.chunk_by(|(a, _), (b, _)| a == b)
+    }
+
+    fn record(&self, (_, at): &(u64, usize)) -> Option<Record> {
+        Record::read(&mut self.bytes.get(*at..)?)
+    }
+}
+
+/// Accounts on their way into the index.
+struct Accounts<'a> {
+    hosts: &'a Hosts,
+    builder: Builder,
+    changes: Vec<Change<'a>>,
+    cursor: Cursor,
+    repeated: u64,
+    nullified: u64,
+    broken: u64,
+}
+
+impl Accounts<'_> {
+    /// Works out the account whose operations these are.
+    fn add(&mut self, records: &[Record]) -> anyhow::Result<()> {
+        self.changes.clear();
+        if let [only] = records {
+            // As good as all accounts.
+            self.broken += u64::from(only.prev.is_some());
+            self.cursor.operations += 1;
+            self.changes.push(change(only, self.hosts));
+        } else {
+            let Chain { valid, repeated, nullified, broken, .. } = chain::valid(records);
+            self.repeated += repeated as u64;
+            self.nullified += nullified as u64;
+            self.broken += u64::from(broken);
+            self.cursor.operations += (records.len() - repeated) as u64;
+            let counting = valid.iter().filter_map(|place| records.get(*place));
+            self.changes.extend(counting.map(|record| change(record, self.hosts)));
+        }
+        let newest = records.iter().map(|record| record.created_ms).max();
+        self.cursor.created_ms = self.cursor.created_ms.max(newest.unwrap_or(0));
+        // Operations that only follow each other in a ring say nothing.
+        if let (Some(record), false) = (records.first(), self.changes.is_empty()) {
+            self.builder.add(&record.did, &self.changes)?;
+        }
+        Ok(())
+    }
+}
+
+fn change<'a>(record: &Record, hosts: &'a Hosts) -> Change<'a> {
+    let pds = record.host.and_then(|number| hosts.name(number));
     Change { from_ms: record.created_ms, key: record.key, pds }
 }

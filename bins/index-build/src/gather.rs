@@ -1,61 +1,24 @@
-//! Everything that was read, in as little memory as keeps its meaning.
-//!
-//! The lines of an account lie years apart, so all are read before the first account is worked
-//! out. They are kept by the first byte of the DID: what belongs together is sorted together, a
-//! 256th at a time, and could lie on disk just as well.
+//! Everything that was read, by account and as it counts for the index.
 
-use std::collections::HashMap;
-use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cli::Cli;
 use cli::units::show_bytes;
-use didindex::{Key, PlcDid};
+use didindex::{Key, Seed};
+use memchr::memchr;
 use plc::Operation;
-use plc::chain::Link;
 
-use crate::lines::{self, LINE_BYTES_MAX, Next};
+use crate::hosts::Hosts;
+use crate::piece::{LINE_BYTES_MAX, Piece, Pieces};
+use crate::record::{RECORD_BYTES_MAX, Record};
 use crate::source::Source;
+use crate::spill::Spill;
 
 /// So many bad lines are reported one by one.
 const REPORTS_MAX: u64 = 20;
-
-/// So many different addresses of hosts are remembered by their text; more are worked out anew.
-const ADDRESSES_MAX: usize = 1 << 20;
-
-/// Longest address of a host that is looked at.
-const ADDRESS_BYTES_MAX: usize = 300;
-
-/// An operation as it is kept: 96 bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Record {
-    pub(crate) did: PlcDid,
-    id: [u8; 16],
-    prev: Option<[u8; 16]>,
-    pub(crate) created_ms: u64,
-    pub(crate) key: Key,
-    /// Number in [`Gathered::hosts`].
-    pub(crate) host: Option<u32>,
-}
-
-impl Link for Record {
-    /// Half of a CID's SHA-256. Two operations that share it take 2^64 attempts to make, and would
-    /// harm the one account that both belong to.
-    type Id = [u8; 16];
-
-    fn id(&self) -> [u8; 16] {
-        self.id
-    }
-
-    fn prev(&self) -> Option<[u8; 16]> {
-        self.prev
-    }
-
-    fn created_ms(&self) -> u64 {
-        self.created_ms
-    }
-}
 
 /// What was read, in numbers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,72 +35,102 @@ pub(crate) struct Gathered<'c> {
     strict: bool,
     counts: Counts,
     shown: Instant,
-    /// By the first byte of the DID, each in the order of reading.
-    pub(crate) buckets: Vec<Vec<Record>>,
-    /// Canonical names.
-    pub(crate) hosts: Vec<Box<str>>,
-    numbers: HashMap<Box<str>, u32>,
-    /// What addresses, as they are written, come to.
-    addresses: HashMap<Box<str>, Option<u32>>,
+    /// Of the index that is to be built.
+    pub(crate) seed: Seed,
+    pub(crate) spill: Spill,
+    pub(crate) hosts: Hosts,
 }
 
 impl<'c> Gathered<'c> {
-    pub(crate) fn new(cli: &'c Cli, strict: bool) -> Self {
-        Self {
+    /// Nothing yet; up to `memory` bytes are kept in memory, the rest in a file in `folder`.
+    pub(crate) fn new(
+        cli: &'c Cli,
+        strict: bool,
+        folder: &Path,
+        memory: usize,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
             cli,
             strict,
             counts: Counts::default(),
             shown: Instant::now(),
-            buckets: (0..256).map(|_| Vec::new()).collect(),
-            hosts: Vec::new(),
-            numbers: HashMap::new(),
-            addresses: HashMap::new(),
-        }
+            seed: Seed::random()?,
+            spill: Spill::new(folder, memory),
+            hosts: Hosts::default(),
+        })
     }
 
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Reads all of a file.
-    pub(crate) fn read(&mut self, source: &Source) -> anyhow::Result<()> {
-        let name = source.name();
-        let mut packed = source.open()?;
-        let mut line = Vec::new();
-        for number in 1u64.. {
-            let next = lines::next(&mut packed, &mut line).map_err(|error| damaged(error, &name));
-            let bad = match next.with_context(|| format!("{name}: behind line {}", number - 1))? {
-                Next::End => break,
-                Next::Torn => {
+    /// Reads all of the files.
+    pub(crate) fn read(&mut self, files: Vec<Source>) -> anyhow::Result<()> {
+        let files = Arc::new(files);
+        let pieces = Pieces::read(Arc::clone(&files)).context("cannot begin to read")?;
+        let (mut name, mut behind) = (String::new(), 0);
+        for piece in &pieces {
+            let before = self.counts.lines;
+            match piece {
+                Piece::File(number) => {
+                    name = files.get(number).map(Source::name).unwrap_or_default();
+                    behind = before;
+                }
+                Piece::Lines(lines) => {
+                    self.lines(&lines, &name, behind)?;
+                    pieces.done(lines);
+                }
+                Piece::TooLong => {
+                    self.counts.lines += 1;
+                    self.bad(too_long(), &name, behind)?;
+                }
+                Piece::Torn => {
                     self.counts.files_torn += 1;
                     self.cli.warn(format_args!(
                         "{name}: its end is torn; the {} lines before are taken, and the next \
                          plc-fetch mends it",
-                        number - 1
+                        before - behind
                     ));
-                    break;
                 }
-                Next::TooLong => {
-                    Err(anyhow::anyhow!("line is over the limit of {LINE_BYTES_MAX} bytes"))
+                Piece::Failed(error) if before == behind => return Err(error.context(name)),
+                Piece::Failed(error) => {
+                    return Err(error.context(format!("{name}: behind line {}", before - behind)));
                 }
-                Next::Line if line.trim_ascii().is_empty() => Ok(()),
-                Next::Line => self.add(&line),
-            };
-            self.counts.lines += 1;
-            self.counts.bytes += line.len() as u64 + 1;
-            self.cli.stats().events_in(1);
-            self.cli.stats().bytes_in(line.len() as u64 + 1);
-            if let Err(error) = bad {
-                self.bad(error.context(format!("{name}: line {number}")))?;
             }
-            if number.is_multiple_of(4096) {
-                self.show(&name);
+            self.cli.stats().events_in(self.counts.lines - before);
+            self.show(&name);
+            // What comes through a pipe ends by itself.
+            if self.cli.stopping() && files.iter().all(Source::is_file) {
+                anyhow::bail!("stopped before everything was read; no index was made");
+            }
+        }
+        self.spill.complete()
+    }
+
+    /// Reads whole lines of a file whose first line came behind that many of others.
+    fn lines(&mut self, lines: &[u8], name: &str, behind: u64) -> anyhow::Result<()> {
+        self.counts.bytes += lines.len() as u64;
+        self.cli.stats().bytes_in(lines.len() as u64);
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let end = memchr(b'\n', rest).unwrap_or(rest.len());
+            let (line, more) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            rest = more.get(1..).unwrap_or_default();
+            self.counts.lines += 1;
+            if line.len() > LINE_BYTES_MAX {
+                self.bad(too_long(), name, behind)?;
+            } else if !line.trim_ascii().is_empty() {
+                match self.record(line) {
+                    Ok(record) => self.keep(&record)?,
+                    Err(error) => self.bad(error.into(), name, behind)?,
+                }
             }
         }
         Ok(())
     }
 
-    fn bad(&mut self, error: anyhow::Error) -> anyhow::Result<()> {
+    fn bad(&mut self, error: anyhow::Error, name: &str, behind: u64) -> anyhow::Result<()> {
+        let error = error.context(format!("{name}: line {}", self.counts.lines - behind));
         if self.strict {
             return Err(error);
         }
@@ -153,7 +146,8 @@ impl<'c> Gathered<'c> {
         Ok(())
     }
 
-    fn add(&mut self, line: &[u8]) -> anyhow::Result<()> {
+    /// What a line comes to.
+    fn record(&mut self, line: &[u8]) -> Result<Record, plc::Error> {
         let operation = Operation::parse(line)?;
         let key = match (operation.tombstone, &operation.key) {
             (true, _) => Key::Tombstone,
@@ -164,42 +158,19 @@ impl<'c> Gathered<'c> {
             },
         };
         let half = |cid: &atproto::Cid| cid.digest().first_chunk().copied().unwrap_or_default();
-        let record = Record {
+        Ok(Record {
             did: operation.did,
             id: half(&operation.cid),
             prev: operation.prev.as_ref().map(half),
             created_ms: operation.created_ms,
             key,
-            host: operation.pds.as_deref().and_then(|address| self.host(address)),
-        };
-        let [first, ..] = operation.did.as_bytes();
-        if let Some(bucket) = self.buckets.get_mut(usize::from(*first)) {
-            bucket.push(record);
-        }
-        Ok(())
+            host: operation.pds.as_deref().and_then(|address| self.hosts.number(address)),
+        })
     }
 
-    /// The number of the host that an address names, if it names one.
-    fn host(&mut self, address: &str) -> Option<u32> {
-        if address.len() > ADDRESS_BYTES_MAX {
-            return None;
-        }
-        if let Some(known) = self.addresses.get(address) {
-            return *known;
-        }
-        let number = net::canonical_host(address).ok().and_then(|name| {
-            if let Some(number) = self.numbers.get(name.as_str()) {
-                return Some(*number);
-            }
-            let number = u32::try_from(self.hosts.len()).ok()?;
-            self.hosts.push(name.as_str().into());
-            self.numbers.insert(name.into(), number);
-            Some(number)
-        });
-        if self.addresses.len() < ADDRESSES_MAX {
-            self.addresses.insert(address.into(), number);
-        }
-        number
+    fn keep(&mut self, record: &Record) -> anyhow::Result<()> {
+        let hash = self.seed.hash(record.did.as_bytes());
+        self.spill.push(hash, RECORD_BYTES_MAX, |bucket| record.write(bucket))
     }
 
     fn show(&mut self, name: &str) {
@@ -212,11 +183,6 @@ impl<'c> Gathered<'c> {
     }
 }
 
-/// What to do about a file that cannot be unpacked.
-fn damaged(error: io::Error, name: &str) -> anyhow::Error {
-    let error = anyhow::Error::from(error);
-    if name.ends_with(".zst") {
-        return error.context("it is damaged; plc-fetch cuts a damaged end off its last file");
-    }
-    error
+fn too_long() -> anyhow::Error {
+    anyhow::anyhow!("line is over the limit of {LINE_BYTES_MAX} bytes")
 }

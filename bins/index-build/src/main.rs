@@ -2,15 +2,19 @@
 
 mod account;
 mod gather;
-mod lines;
+mod hosts;
+mod piece;
+mod record;
 mod source;
+mod spill;
 mod whole;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
+use cli::units::Bytes;
 use cli::{Cli, Common, Text, Tool};
 use serde::Serialize;
 
@@ -41,6 +45,16 @@ struct Args {
     #[arg(long)]
     strict: bool,
 
+    /// Memory for operations that wait for their account to be worked out; what is more goes to
+    /// the disk
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "SOVEREIGN_MEMORY")]
+    memory: Bytes,
+
+    /// Folder for what there is no memory for: about 80 bytes an operation, in a file without a
+    /// name; by default that of the index
+    #[arg(long, value_name = "DIR", env = "SOVEREIGN_TEMP")]
+    temp: Option<PathBuf>,
+
     /// Print what was built as a JSON object
     #[arg(long)]
     json: bool,
@@ -59,6 +73,8 @@ struct Report {
     lines: u64,
     lines_bad: u64,
     json_bytes: u64,
+    /// What went to the disk for lack of memory.
+    spilled_bytes: u64,
     /// Different operations.
     operations: u64,
     repeated: u64,
@@ -97,12 +113,11 @@ plc-fetch --url https://plc.directory --out - | index-build --out did.idx --json
             anyhow::bail!("{} exists; --force replaces it", self.out.display());
         }
         let files = source::files(&self.ops)?;
-        let mut gathered = Gathered::new(cli, self.strict);
-        for file in &files {
-            gathered.read(file)?;
-        }
+        let count = files.len();
+        let mut gathered = Gathered::new(cli, self.strict, self.temp()?, self.memory.0 as usize)?;
+        gathered.read(files)?;
         let counts = gathered.counts();
-        let built = account::build(gathered, &self.out, self.force)
+        let built = account::build(&gathered, &self.out, self.force)
             .with_context(|| self.out.display().to_string())?;
         let summary = built.summary;
         let bytes_per_did = summary.bytes as f64 / summary.entries.max(1) as f64;
@@ -127,11 +142,12 @@ plc-fetch --url https://plc.directory --out - | index-build --out did.idx --json
             let mut text = Text::new(cli);
             text.object(&Report {
                 r#type: "summary",
-                files: files.len(),
+                files: count,
                 files_torn: counts.files_torn,
                 lines: counts.lines,
                 lines_bad: counts.lines_bad,
                 json_bytes: counts.bytes,
+                spilled_bytes: gathered.spill.written(),
                 operations: built.cursor.operations,
                 repeated: built.repeated,
                 nullified: built.nullified,
@@ -147,6 +163,17 @@ plc-fetch --url https://plc.directory --out - | index-build --out did.idx --json
             text.flush()?;
         }
         Ok(())
+    }
+}
+
+impl Args {
+    /// The folder for what there is no memory for.
+    fn temp(&self) -> anyhow::Result<&Path> {
+        let beside = self.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self.temp.as_deref().or(beside).unwrap_or(Path::new("."));
+        // Before hours of reading, not in the midst of them.
+        anyhow::ensure!(folder.is_dir(), "{}: is no folder", folder.display());
+        Ok(folder)
     }
 }
 

@@ -26,9 +26,14 @@ impl Source {
         self.path.as_ref().map_or("standard input".into(), |path| path.display().to_string())
     }
 
+    /// Whether it is a file and not standard input.
+    pub(crate) fn is_file(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Opens it and finds out by its first bytes what it is packed in.
     pub(crate) fn open(&self) -> anyhow::Result<Packed> {
-        let mut reader: Box<dyn BufRead> = match &self.path {
+        let mut reader: Box<dyn BufRead + Send> = match &self.path {
             None => Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())),
             Some(path) => {
                 let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -53,11 +58,11 @@ impl Source {
 /// What lines are read from.
 pub(crate) enum Packed {
     /// As they are.
-    Plain(Box<dyn BufRead>),
+    Plain(Box<dyn BufRead + Send>),
     /// In frames of zstd.
-    Zstd(Whole<Box<dyn BufRead>>),
+    Zstd(Whole<Box<dyn BufRead + Send>>),
     /// In members of gzip.
-    Gzip(BufReader<MultiGzDecoder<Box<dyn BufRead>>>),
+    Gzip(BufReader<MultiGzDecoder<Box<dyn BufRead + Send>>>),
 }
 
 impl Packed {

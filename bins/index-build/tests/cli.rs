@@ -390,3 +390,152 @@ fn a_larger_recording_comes_out_as_it_was() {
     let summary = place.build(&[], &text);
     assert_eq!((&summary["operations"], &summary["accounts"]), (&json!(403), &json!(400)));
 }
+
+/// Many accounts, some of which changed their keys or hosts, out of order and partly repeated.
+fn many(accounts: usize) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let text = |number: usize, chars: usize| -> String {
+        let mut mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let next = |_| {
+            mixed = mixed.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            char::from(ALPHABET[(mixed >> 59) as usize])
+        };
+        (0..chars).map(next).collect()
+    };
+    let cid = |number: usize| format!("bafyreia{}", text(number, 50) + "a");
+    let mut lines = Vec::new();
+    for account in 0..accounts {
+        let operations = if account % 10 == 0 { 3 } else { 1 };
+        for operation in 0..operations {
+            let number = account * 3 + operation;
+            let key = if operation == 1 { KEY_B } else { KEY_A };
+            let prev = match operation {
+                0 => "null".to_owned(),
+                _ => format!("\"{}\"", cid(number - 1)),
+            };
+            lines.push(format!(
+                "{{\"did\":\"did:plc:{}\",\"operation\":{{\"type\":\"plc_operation\",\"prev\":{prev},\
+                 \"sig\":\"x\",\"services\":{{\"atproto_pds\":{{\"type\":\
+                 \"AtprotoPersonalDataServer\",\"endpoint\":\"https://h{}.example\"}}}},\
+                 \"alsoKnownAs\":[],\"rotationKeys\":[],\"verificationMethods\":\
+                 {{\"atproto\":\"{key}\"}}}},\"cid\":\"{}\",\"nullified\":false,\
+                 \"createdAt\":\"2026-01-0{}T00:00:00.000Z\"}}\n",
+                text(account + 1_000_000, 24),
+                account % 70,
+                cid(number),
+                operation + 1
+            ));
+        }
+    }
+    // Later operations first for some.
+    let middle = lines.len() / 3;
+    lines.rotate_left(middle);
+    lines.extend_from_within(..lines.len() / 50);
+    lines.concat()
+}
+
+#[test]
+fn what_memory_has_no_room_for_comes_out_the_same() {
+    let place = Place::new();
+    place.put("ops.jsonl", many(30_000));
+    fs::create_dir(place.path("temp")).unwrap();
+    let ops = ["--ops", "ops.jsonl"];
+    let in_memory = place.build(&ops, b"");
+    let first = place.index();
+    let on_disk = place.build(&[&ops[..], &["--memory", "1", "--temp", "temp"]].concat(), b"");
+    let second = place.index();
+    assert_eq!(in_memory["spilled_bytes"], 0);
+    assert!(on_disk["spilled_bytes"].as_u64().unwrap() > 2_000_000, "{on_disk}");
+    assert_eq!(fs::read_dir(place.path("temp")).unwrap().count(), 0);
+    for field in ["accounts", "operations", "repeated", "nullified", "accounts_rotated", "hosts"] {
+        assert_eq!(in_memory[field], on_disk[field], "{field}");
+    }
+    assert_eq!((&on_disk["accounts"], &on_disk["operations"]), (&json!(30_000), &json!(36_000)));
+    assert_eq!((&on_disk["accounts_rotated"], &on_disk["nullified"]), (&json!(3000), &json!(0)));
+    assert_eq!(first.iter().count(), 30_000);
+    for (did, one) in first.iter() {
+        let other = second.entry(&did).unwrap();
+        assert_eq!(
+            (one.key(), one.status(), one.pds()),
+            (other.key(), other.status(), other.pds())
+        );
+        assert!(one.history().eq(other.history()));
+    }
+}
+
+/// As on a full disk: a write behind that many blocks of 512 bytes is refused.
+fn with_file_limit(place: &Place, blocks: u32, args: &[&str]) -> Output {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_index-build"))
+        .args(args)
+        .current_dir(place.0.path())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_the_index_that_was_there() {
+    let place = Place::new();
+    place.build(&[], EXPORT.as_bytes());
+    let before = fs::read(place.path("did.idx")).unwrap();
+    place.put("ops.jsonl", many(30_000));
+    let args = ["--ops", "ops.jsonl", "--out", "did.idx", "--force", "--memory"];
+    for (memory, said) in [
+        ("1", "--temp names another folder, --memory gives more memory: "),
+        ("1G", "did.idx: cannot take room for did.idx.tmp: "),
+    ] {
+        let output = with_file_limit(&place, 2000, &[&args[..], &[memory]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains(said), "{output:?}");
+        assert_eq!(fs::read(place.path("did.idx")).unwrap(), before);
+        assert!(!place.path("did.idx.tmp").exists());
+    }
+    let output = place.run(&["--out", "x.idx", "--temp", "nowhere"], EXPORT.as_bytes());
+    assert_eq!(stderr(&output), "index-build: nowhere: is no folder\n");
+}
+
+#[test]
+fn kill_9_while_operations_lie_on_the_disk_leaves_nothing_of_them() {
+    let place = Place::new();
+    place.build(&[], EXPORT.as_bytes());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_index-build"))
+        .args(["--out", "did.idx", "--force", "--memory", "1", "--temp", "."])
+        .current_dir(place.0.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // All of it is read, and it waits for more.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(many(30_000).as_bytes()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let names: BTreeSet<_> =
+        fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, BTreeSet::from(["did.idx".into(), "did.idx.lock".into()]));
+    assert_eq!(place.index().info().entries, 120);
+}
+
+#[test]
+fn lines_of_any_length_are_told_apart() {
+    let place = Place::new();
+    let lines: Vec<&str> = EXPORT.split_inclusive('\n').collect();
+    // Around the limit of a line, with lines before, between and behind.
+    for length in [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20] {
+        let long = "x".repeat(length) + "\n";
+        let text = [lines[0], &long, lines[1], &long, &long, lines[2], long.trim_end()].concat();
+        let args = ["--out", "did.idx", "--json", "--force"];
+        let output = place.run(&args, text.as_bytes());
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&summary["lines"], &summary["lines_bad"]), (&json!(7), &json!(4)));
+        let cause = if length > 1 << 20 { "over the limit" } else { "not an operation" };
+        for number in [2, 4, 5, 7] {
+            let said = format!("standard input: line {number}: ");
+            let line = stderr(&output).lines().find(|line| line.contains(&said)).unwrap();
+            assert!(line.contains(cause), "{line}");
+        }
+        assert_eq!(place.index().info().entries, 3);
+    }
+}
