@@ -99,6 +99,23 @@ pub enum Error {
         /// Its answer.
         source: io::Error,
     },
+    /// The file does not begin with the magic of a live one.
+    #[error("begins with {found:02x?}, which is no live file")]
+    NotLive {
+        /// The first eight bytes, as far as there are any.
+        found: [u8; 8],
+    },
+    /// Sizes that no live file has.
+    #[error("{words} words and an area of {area_bytes} bytes, which cannot be")]
+    LiveSizes {
+        /// Words it would have.
+        words: u64,
+        /// Bytes of its area.
+        area_bytes: u64,
+    },
+    /// A live file could not be given its room, read or mapped.
+    #[error("cannot map")]
+    Map(#[source] io::Error),
     /// No random bytes for the hash key.
     #[error("no random bytes for the hash key")]
     Random(#[source] io::Error),

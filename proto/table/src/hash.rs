@@ -10,7 +10,7 @@ pub struct Seed([u64; 4]);
 
 impl Seed {
     /// Bytes in a header.
-    pub(crate) const BYTES: usize = 32;
+    pub const BYTES: usize = 32;
 
     /// A seed from the operating system's random bytes.
     ///
@@ -22,7 +22,9 @@ impl Seed {
         Ok(Self::from_bytes(&bytes))
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+    /// A seed that was written down.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let (chunks, _) = bytes.as_chunks();
         let mut words = [0; 4];
         for (word, chunk) in words.iter_mut().zip(chunks) {
@@ -31,7 +33,9 @@ impl Seed {
         Self(words)
     }
 
-    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+    /// Its bytes, to be written down.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let (chunks, _) = bytes.as_chunks_mut();
         for (chunk, word) in chunks.iter_mut().zip(self.0) {

@@ -204,6 +204,11 @@ impl Header {
     }
 }
 
+/// The bytes at `at`; zeros where there are none.
+pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
 fn word(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
     field.map_or(0, |field| u32::from_le_bytes(*field))

@@ -5,9 +5,10 @@
 //! look-up allocates nothing and makes no system call.
 //!
 //! The room knows about keys and values of fixed size and nothing about what they mean. It has
-//! three parts: [`Table`] reads, [`Pack`] writes (both any run of bytes, so that one file can hold
-//! a table among other things), and [`mod@file`] makes, publishes and maps files. Only mapping and
-//! prefetching are `unsafe`, in [`map`] and `machine`. The bytes are described in [`header`].
+//! four parts: [`Table`] reads, [`Pack`] writes (both any run of bytes, so that one file can hold
+//! a table among other things), [`mod@file`] makes, publishes and maps files, and [`live`] is the
+//! file that grows under its readers. Only mapping and prefetching are `unsafe`, in [`map`],
+//! [`live`] and `machine`. The bytes are described in [`header`] and [`live`].
 //!
 //! ```
 //! use table::{Pack, Seed, Table, header};
@@ -34,6 +35,7 @@
 
 pub mod file;
 pub mod header;
+pub mod live;
 pub mod map;
 
 mod error;
@@ -47,6 +49,7 @@ pub use error::Error;
 pub use file::NewFile;
 pub use hash::Seed;
 pub use header::{bytes, homes_for};
+pub use live::{Live, LiveMut};
 pub use map::{Map, Use};
 pub use pack::{Pack, Packed};
 pub use read::Table;
