@@ -10,7 +10,7 @@ use std::{
 use table::{NewFile, Pack, Packed, Seed, header::HEADER_BYTES};
 
 use crate::{
-    Cursor, Error, Key, PlcDid, Status,
+    Cursor, Error, Key, PlcDid, Status, beside,
     entry::Value,
     hosts::Numbers,
     layout::{HEAD_BYTES, HOST_FAR, HOST_NONE, Head, Place, VALUE_BYTES},
@@ -28,6 +28,17 @@ pub struct Change<'a> {
     pub key: Key,
     /// The PDS from then on, by its canonical name.
     pub pds: Option<&'a str>,
+}
+
+impl Change<'_> {
+    /// What the account is by it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match (self.key.status(), self.pds) {
+            (Status::Active, None) => Status::NoPds,
+            (status, _) => status,
+        }
+    }
 }
 
 /// What was built.
@@ -54,6 +65,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Builder {
     path: PathBuf,
+    id: u64,
     new: NewFile,
     seed: Seed,
     homes: u64,
@@ -90,7 +102,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Table`] when the file exists, another process makes it, or the disk has no room.
     pub fn create(path: &Path, accounts: u64, replace: bool) -> Result<Self, Error> {
-        Self::create_keyed(path, accounts, replace, Seed::random()?)
+        Self::of(path, accounts, Seed::random()?, NewFile::create(path, replace)?)
     }
 
     /// The same, with a hash that the caller knows already.
@@ -103,7 +115,25 @@ impl Builder {
         replace: bool,
         seed: Seed,
     ) -> Result<Self, Error> {
-        let new = NewFile::create(path, replace)?;
+        Self::of(path, accounts, seed, NewFile::create(path, replace)?)
+    }
+
+    /// The same, under the index's lock, which the caller holds ([`crate::lock`]) and keeps.
+    ///
+    /// # Errors
+    /// As [`Builder::create`].
+    pub fn under(
+        path: &Path,
+        accounts: u64,
+        replace: bool,
+        seed: Seed,
+        lock: &File,
+    ) -> Result<Self, Error> {
+        let lock = lock.try_clone().map_err(beside::io_error("lock", path))?;
+        Self::of(path, accounts, seed, NewFile::under(path, replace, lock)?)
+    }
+
+    fn of(path: &Path, accounts: u64, seed: Seed, new: NewFile) -> Result<Self, Error> {
         let homes = table::homes_for(accounts);
         new.reserve(HEAD_BYTES as u64 + table::bytes(homes, PlcDid::BYTES, VALUE_BYTES)?)?;
         let io_error = |source| Error::Io { doing: "write", path: path.to_owned(), source };
@@ -113,14 +143,21 @@ impl Builder {
         let pack = Pack::new(groups, slots, homes, seed)?;
         Ok(Self {
             path: path.to_owned(),
+            id: random_id()?,
             new,
             seed,
             homes,
             pack,
             batch: Vec::new(),
             hosts: Numbers::default(),
-            past: Past::new(folder(path)),
+            past: Past::new(beside::folder(path)),
         })
+    }
+
+    /// The bits by which what lies beside the index will name it.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Adds an account: what its operations that count made of it, oldest first.
@@ -130,10 +167,6 @@ impl Builder {
     pub fn add(&mut self, did: &PlcDid, changes: &[Change<'_>]) -> Result<(), Error> {
         let last = changes.last().ok_or(Error::NoOperation)?;
         let host = last.pds.map(|name| self.hosts.count(name)).transpose()?;
-        let status = match (last.key.status(), host) {
-            (Status::Active, None) => Status::NoPds,
-            (status, _) => status,
-        };
         let rotated = changes.iter().any(|change| change.key != last.key);
         let number = match host {
             None => HOST_NONE,
@@ -142,6 +175,7 @@ impl Builder {
                 _ => HOST_FAR,
             },
         };
+        let status = last.status();
         let value = Value { status, key: last.key.bytes(), rotated, host: number };
         let far = host.filter(|_| number == HOST_FAR).unwrap_or(NOTHING);
         let period = if rotated { self.past.add(changes, last.key)? } else { NOTHING };
@@ -175,11 +209,20 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::settle`], and [`Error::Io`]; nothing has been replaced then.
-    pub fn finish(mut self, cursor: Cursor) -> Result<Summary, Error> {
+    pub fn finish(self, cursor: Cursor) -> Result<Summary, Error> {
+        self.seal(cursor)?.publish()
+    }
+
+    /// Writes what is left and what belongs beside the table and makes everything durable. What
+    /// lies beside the index can be written before [`Sealed::publish`] gives the file its name.
+    ///
+    /// # Errors
+    /// As [`Builder::settle`], and [`Error::Io`].
+    pub fn seal(mut self, cursor: Cursor) -> Result<Sealed, Error> {
         self.settle(u64::MAX)?;
         // The greatest hash of all is below none.
         self.write(self.batch.len())?;
-        let Self { path, new, homes, pack, hosts, past, .. } = self;
+        let Self { path, id, new, homes, pack, hosts, past, .. } = self;
         let io_error = |source| Error::Io { doing: "write", path: path.clone(), source };
         let packed = pack.finish()?;
         let entries = packed.entries;
@@ -192,11 +235,49 @@ impl Builder {
         let (rotated, far) = (noted(|note| note.period), noted(|note| note.far));
         let (hosts_count, rotated_count) = (hosts.len(), rotated.len() as u64);
         let accounts = table_place(new.file(), homes, &packed).map_err(io_error)?;
-        let id = random_id()?;
         let side = Side { id, hosts, rotated, far, past, cursor };
         let head = side.write(new.file(), accounts).map_err(io_error)?;
-        new.publish()?;
-        Ok(Summary { entries, bytes: head.bytes(), hosts: hosts_count, rotated: rotated_count })
+        new.sync()?;
+        let summary =
+            Summary { entries, bytes: head.bytes(), hosts: hosts_count, rotated: rotated_count };
+        Ok(Sealed { new, id, summary })
+    }
+}
+
+/// An index that is whole and durable and has not got its name yet. Dropped, it leaves no file.
+#[derive(Debug)]
+pub struct Sealed {
+    new: NewFile,
+    id: u64,
+    summary: Summary,
+}
+
+impl Sealed {
+    /// The bits by which what lies beside it names it.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The name it has until it is published.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        self.new.temporary()
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// [`Error::Table`]; nothing has been replaced then.
+    pub fn publish(self) -> Result<Summary, Error> {
+        self.new.publish()?;
+        Ok(self.summary)
     }
 }
 
@@ -216,14 +297,6 @@ fn table_place(
     let checksum = crc32c::crc32c_combine(checksum, slots.checksum, slots.bytes as usize);
     debug_assert_eq!(slots.offset, offset + table::header::slots_at(homes));
     Ok(Place { offset, bytes: slots.end() - offset, checksum })
-}
-
-/// The folder of a file.
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }
 
 /// What lies behind the table.

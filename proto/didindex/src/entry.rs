@@ -2,12 +2,11 @@
 
 use crate::{
     History, KEY_BYTES, Key, Period, Status,
+    delta::Slot,
     history::keys_at,
     index::DidIndex,
-    layout::{
-        self, FLAG_KEY, FLAG_ODD, FLAG_P256, FLAG_ROTATED, HOST_FAR, HOST_NONE, STATUS_MASK,
-        VALUE_BYTES,
-    },
+    layout::{self, HOST_FAR, HOST_NONE, VALUE_BYTES},
+    packed::{self, Packed},
 };
 
 /// What is behind a DID in the table: see [`layout`].
@@ -21,58 +20,55 @@ pub(crate) struct Value {
 
 impl Value {
     pub(crate) fn to_bytes(self) -> [u8; VALUE_BYTES] {
-        let mut flags = match self.status {
-            Status::Active => 0,
-            Status::NoPds => 1,
-            Status::UnknownKeyType => 2,
-            Status::NoKey => 3,
-            Status::Tombstoned => 4,
-        };
+        let Self { status, key, rotated, host } = self;
+        let (x, flags) = Packed { status, key, rotated }.pack();
         let mut bytes = [0; VALUE_BYTES];
-        if let Some([curve, sign, x @ ..]) = self.key {
-            layout::put(&mut bytes, 0, &x);
-            flags |= FLAG_KEY;
-            flags |= if curve == 2 { FLAG_P256 } else { 0 };
-            flags |= if sign == 3 { FLAG_ODD } else { 0 };
-        }
-        flags |= if self.rotated { FLAG_ROTATED } else { 0 };
+        layout::put(&mut bytes, 0, &x);
         layout::put(&mut bytes, 32, &[flags]);
-        layout::put(&mut bytes, 33, &self.host.to_le_bytes());
+        layout::put(&mut bytes, 33, &host.to_le_bytes());
         bytes
     }
 
     #[inline]
     pub(crate) fn from_bytes(bytes: &[u8; VALUE_BYTES]) -> Self {
         let [x @ .., flags, host_low, host_high] = bytes;
-        let status = match flags & STATUS_MASK {
-            0 => Status::Active,
-            1 => Status::NoPds,
-            2 => Status::UnknownKeyType,
-            4 => Status::Tombstoned,
-            _ => Status::NoKey,
-        };
-        let key = (flags & FLAG_KEY != 0).then(|| {
-            let mut key = [0; KEY_BYTES];
-            let curve = if flags & FLAG_P256 != 0 { 2 } else { 1 };
-            let sign = if flags & FLAG_ODD != 0 { 3 } else { 2 };
-            layout::put(&mut key, 0, &[curve, sign]);
-            layout::put(&mut key, 2, x);
-            key
-        });
-        let host = u16::from_le_bytes([*host_low, *host_high]);
-        Self { status, key, rotated: flags & FLAG_ROTATED != 0, host }
+        let Packed { status, key, rotated } = packed::unpack(x, *flags);
+        Self { status, key, rotated, host: u16::from_le_bytes([*host_low, *host_high]) }
     }
 }
 
-/// An account in the index. It refers to the mapped file and holds nothing of its own.
+/// An account in the index. It refers to the mapped files and holds nothing of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     pub(crate) index: &'a DidIndex,
-    pub(crate) slot: u64,
+    pub(crate) at: At<'a>,
     pub(crate) value: Value,
 }
 
+/// Where an account was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum At<'a> {
+    /// In this slot of the index itself.
+    Index(u64),
+    /// In the delta.
+    Delta(Slot<'a>),
+}
+
 impl<'a> Entry<'a> {
+    /// As the delta has it.
+    #[inline]
+    pub(crate) fn changed(index: &'a DidIndex, slot: Slot<'a>) -> Self {
+        let Packed { status, key, rotated } = slot.packed();
+        let value = Value { status, key, rotated, host: HOST_NONE };
+        Self { index, at: At::Delta(slot), value }
+    }
+
+    /// Whether it had more than one key.
+    #[must_use]
+    pub fn is_rotated(&self) -> bool {
+        self.value.rotated
+    }
+
     /// The present signing key: curve (1 K-256, 2 P-256) and compressed point.
     #[must_use]
     pub fn key(&self) -> Option<[u8; KEY_BYTES]> {
@@ -88,9 +84,13 @@ impl<'a> Entry<'a> {
     /// The canonical name of its PDS.
     #[must_use]
     pub fn pds(&self) -> Option<&'a str> {
+        let slot = match self.at {
+            At::Delta(slot) => return slot.host(),
+            At::Index(slot) => slot,
+        };
         let number = match self.value.host {
             HOST_NONE => return None,
-            HOST_FAR => self.index.far_host(self.slot)?,
+            HOST_FAR => self.index.far_host(slot)?,
             number => u32::from(number),
         };
         Some(self.index.host(number)?.name)
@@ -108,9 +108,15 @@ impl<'a> Entry<'a> {
             (None, _) => Key::Missing,
         };
         let present = Period::new(0, key);
-        let records = if self.value.rotated { self.index.periods(self.slot) } else { &[] };
-        let only = records.is_empty().then_some(present);
-        History { records, keys: self.index.former_keys(), only, present }
+        if !self.value.rotated {
+            return History::of_one(present);
+        }
+        match self.at {
+            At::Index(slot) => {
+                History::interned(self.index.periods(slot), self.index.former_keys(), present)
+            }
+            At::Delta(slot) => History::in_full(slot.periods(), present),
+        }
     }
 
     /// The periods whose key counts for a commit whose rev is of that time (unix ms), the older

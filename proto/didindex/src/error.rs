@@ -12,6 +12,28 @@ pub enum Error {
         /// The first eight bytes.
         found: [u8; 8],
     },
+    /// The log beside it does not begin with the magic.
+    #[error("the log begins with {found:02x?}, which is no log of an index; build the index anew")]
+    NotALog {
+        /// The first eight bytes.
+        found: [u8; 8],
+    },
+    /// The log beside it lacks operations that the index has seen.
+    #[error("the log is damaged at {offset}: it has {found} operations of {expected}")]
+    Log {
+        /// Behind the last whole record.
+        offset: u64,
+        /// Operations in it that the index itself does not know.
+        found: u64,
+        /// How many there were.
+        expected: u64,
+    },
+    /// A slot of the delta beside it is damaged.
+    #[error("the delta is damaged: slot {place}")]
+    Delta {
+        /// Its place.
+        place: u32,
+    },
     /// A version that this program does not read.
     #[error(
         "did.idx version {found}, and this program reads version {known}; build it anew: \

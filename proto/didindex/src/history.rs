@@ -2,6 +2,7 @@
 
 use crate::{
     KEY_BYTES, Key, Status,
+    delta::next_period,
     layout::{
         self, FROM_MS_MAX, PERIOD_LAST, PERIOD_MISSING, PERIOD_PRESENT, PERIOD_TOMBSTONE,
         PERIOD_UNKNOWN,
@@ -31,6 +32,17 @@ impl Period {
     pub fn new(from_ms: u64, key: Key) -> Self {
         Self { from_ms, key: key.bytes(), status: key.status() }
     }
+
+    /// What the operation that began it said about the key.
+    #[must_use]
+    pub fn to_key(&self) -> Key {
+        match (self.key, self.status) {
+            (Some(key), _) => Key::Known(key),
+            (None, Status::UnknownKeyType) => Key::UnknownType,
+            (None, Status::Tombstoned) => Key::Tombstone,
+            (None, _) => Key::Missing,
+        }
+    }
 }
 
 /// The periods, of those given (oldest first), whose key counts for a commit of that time:
@@ -51,15 +63,40 @@ where
 /// The periods of an account, oldest first, the present one included.
 #[derive(Debug, Clone)]
 pub struct History<'a> {
-    /// From its next record on, those of others behind its last included; none for an account that
-    /// always had the same key.
-    pub(crate) records: &'a [u8],
-    /// The section of former keys.
-    pub(crate) keys: &'a [u8],
+    records: Records<'a>,
     /// The period of an account that has no records.
-    pub(crate) only: Option<Period>,
+    only: Option<Period>,
     /// What the account has at present.
-    pub(crate) present: Period,
+    present: Period,
+}
+
+/// Records of periods still to come.
+#[derive(Debug, Clone)]
+enum Records<'a> {
+    /// Of the index itself, those of other accounts behind its last included; former keys are
+    /// kept once each.
+    Interned { records: &'a [u8], keys: &'a [u8] },
+    /// Of the delta, with their keys.
+    InFull(&'a [u8]),
+}
+
+impl<'a> History<'a> {
+    /// Of an account that always had the same key.
+    pub(crate) fn of_one(present: Period) -> Self {
+        Self { records: Records::InFull(&[]), only: Some(present), present }
+    }
+
+    /// As the index itself has it.
+    pub(crate) fn interned(records: &'a [u8], keys: &'a [u8], present: Period) -> Self {
+        let only = records.is_empty().then_some(present);
+        Self { records: Records::Interned { records, keys }, only, present }
+    }
+
+    /// As the delta has it.
+    pub(crate) fn in_full(records: &'a [u8], present: Period) -> Self {
+        let only = records.is_empty().then_some(present);
+        Self { records: Records::InFull(records), only, present }
+    }
 }
 
 impl Iterator for History<'_> {
@@ -69,12 +106,16 @@ impl Iterator for History<'_> {
         if let Some(only) = self.only.take() {
             return Some(only);
         }
-        let (record, rest) = self.records.split_at_checked(layout::PERIOD_RECORD_BYTES)?;
-        self.records = rest;
+        let (records, keys) = match &mut self.records {
+            Records::Interned { records, keys } => (records, *keys),
+            Records::InFull(records) => return next_period(records),
+        };
+        let (record, rest) = records.split_at_checked(layout::PERIOD_RECORD_BYTES)?;
+        *records = rest;
         let [a, b, c, d, e, f] = layout::bytes_at(record, 0);
         let from_ms = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         if from_ms & PERIOD_LAST != 0 {
-            self.records = &[];
+            *records = &[];
         }
         let from_ms = from_ms & FROM_MS_MAX;
         let period = |key: Key| Period::new(from_ms, key);
@@ -83,7 +124,7 @@ impl Iterator for History<'_> {
             PERIOD_MISSING => period(Key::Missing),
             PERIOD_UNKNOWN => period(Key::UnknownType),
             PERIOD_TOMBSTONE => period(Key::Tombstone),
-            number => match self.keys.get(number as usize * KEY_BYTES..) {
+            number => match keys.get(number as usize * KEY_BYTES..) {
                 Some(rest) => {
                     period(rest.first_chunk().map_or(Key::Missing, |key| Key::Known(*key)))
                 }

@@ -11,12 +11,13 @@ use table::{Map, Seed, Table, Use};
 
 use crate::{
     Cursor, Entry, Error, Host, PlcDid,
-    entry::Value,
+    entry::{At, Value},
     hosts::Hosts,
     layout::{
         self, ACCOUNTS, CURSOR, FAR, FAR_RECORD_BYTES, HEAD_BYTES, HOSTS, Head, KEYS, NAMES,
         PERIOD_RECORD_BYTES, PERIODS, Place, ROTATED, ROTATED_RECORD_BYTES, SECTIONS, VALUE_BYTES,
     },
+    live::{Beside, DeltaInfo},
 };
 
 /// Read at once in a pass over all of it.
@@ -30,6 +31,7 @@ pub struct DidIndex {
     /// Everything behind the table.
     rest: Map,
     head: Head,
+    pub(crate) beside: Beside,
 }
 
 /// What a file holds, in numbers.
@@ -52,14 +54,16 @@ pub struct Info {
     pub far: u64,
     /// Up to where the operations were read.
     pub cursor: Cursor,
+    /// What has changed since the file was built, where that is known.
+    pub delta: Option<DeltaInfo>,
 }
 
 impl DidIndex {
-    /// Maps the file and checks its head.
+    /// Maps the file and checks its head. What has changed since it was built is left out.
     ///
     /// # Errors
     /// [`Error`]: it cannot be read, is something else, of another version, damaged or cut short.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open_base(path: &Path) -> Result<Self, Error> {
         let io_error = |doing| move |source| Error::Io { doing, path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error("open"))?;
         let length = file.metadata().map_err(io_error("open"))?.len();
@@ -75,7 +79,7 @@ impl DidIndex {
         let map = accounts.bytes();
         map.will_be(accounts.groups_range(), Use::Dense);
         map.will_be(accounts.slots_range(), Use::Random);
-        Ok(Self { accounts, rest, head })
+        Ok(Self { accounts, rest, head, beside: Beside::none(path) })
     }
 
     /// What it says about a DID; nothing about one that is no did:plc.
@@ -89,8 +93,15 @@ impl DidIndex {
     #[inline]
     #[must_use]
     pub fn entry(&self, did: &PlcDid) -> Option<Entry<'_>> {
+        self.changed(did).or_else(|| self.base_entry(did))
+    }
+
+    /// What the file itself says about a DID, whatever has changed since it was built.
+    #[inline]
+    #[must_use]
+    pub fn base_entry(&self, did: &PlcDid) -> Option<Entry<'_>> {
         let (slot, value) = self.accounts.find(did.as_bytes())?;
-        Some(Entry { index: self, slot, value: Value::from_bytes(value) })
+        Some(Entry { index: self, at: At::Index(slot), value: Value::from_bytes(value) })
     }
 
     /// What it says about many DIDs, each at its place in `entries`; as many as both have places.
@@ -98,29 +109,38 @@ impl DidIndex {
     /// wait for memory together.
     #[inline]
     pub fn entries<'i>(&'i self, dids: &[PlcDid], entries: &mut [Option<Entry<'i>>]) {
-        let mut places = entries.iter_mut();
+        let mut places = entries.iter_mut().zip(dids);
         let keys = dids.iter().take(places.len()).map(PlcDid::as_bytes);
         self.accounts.find_each(keys, |found| {
-            if let Some(place) = places.next() {
-                *place = found.map(|(slot, value)| {
-                    let value = Value::from_bytes(value);
-                    Entry { index: self, slot, value }
+            if let Some((place, did)) = places.next() {
+                *place = self.changed(did).or_else(|| {
+                    found.map(|(slot, value)| {
+                        let value = Value::from_bytes(value);
+                        Entry { index: self, at: At::Index(slot), value }
+                    })
                 });
             }
         });
     }
 
-    /// Every account, in the order of slots ([`DidIndex::hash_from`]).
-    pub fn iter(&self) -> impl Iterator<Item = (PlcDid, Entry<'_>)> {
+    /// Accounts of the file itself.
+    #[must_use]
+    pub fn base_accounts(&self) -> u64 {
+        self.accounts.entries()
+    }
+
+    /// Every account of the file itself as it was built, in the order of slots
+    /// ([`DidIndex::hash_from`]).
+    pub fn base_iter(&self) -> impl Iterator<Item = (PlcDid, Entry<'_>)> {
         self.accounts.iter().map(|(slot, did, value)| {
             self.read_ahead(slot);
             let value = Value::from_bytes(value);
-            (PlcDid::from_bytes(*did), Entry { index: self, slot, value })
+            (PlcDid::from_bytes(*did), Entry { index: self, at: At::Index(slot), value })
         })
     }
 
-    /// The hosts in the order of their numbers.
-    pub fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
+    /// The hosts of the file itself in the order of their numbers.
+    pub(crate) fn base_hosts(&self) -> impl Iterator<Item = Host<'_>> {
         // What is damaged is left out.
         (0..self.all_hosts().len() as u32).filter_map(|number| self.host(number))
     }
@@ -131,15 +151,15 @@ impl DidIndex {
         self.head.id
     }
 
-    /// Up to where the operations were read.
+    /// Up to where the operations were read of which the file itself was built.
     #[must_use]
-    pub fn cursor(&self) -> Cursor {
+    pub fn base_cursor(&self) -> Cursor {
         Cursor::from_bytes(self.section(CURSOR))
     }
 
     /// What it holds, in numbers.
     #[must_use]
-    pub fn info(&self) -> Info {
+    pub(crate) fn base_info(&self) -> Info {
         let records = |section, bytes| (self.section(section).len() / bytes) as u64;
         Info {
             entries: self.accounts.entries(),
@@ -149,15 +169,13 @@ impl DidIndex {
             rotated: records(ROTATED, ROTATED_RECORD_BYTES),
             former_keys: records(KEYS, crate::KEY_BYTES),
             far: records(FAR, FAR_RECORD_BYTES),
-            cursor: self.cursor(),
+            cursor: self.base_cursor(),
+            delta: None,
         }
     }
 
-    /// Reads all of the file and compares every checksum.
-    ///
-    /// # Errors
-    /// [`Error::SectionChecksum`] with the first section that is damaged.
-    pub fn verify(&self) -> Result<(), Error> {
+    /// Reads all of the file itself and compares every checksum.
+    pub(crate) fn verify_base(&self) -> Result<(), Error> {
         let mut end = HEAD_BYTES as u64;
         for (number, place) in self.head.sections.iter().enumerate() {
             let accounts = number == ACCOUNTS;
@@ -189,10 +207,13 @@ impl DidIndex {
         self.accounts.seed()
     }
 
-    /// The least hash that this and the accounts behind it can have.
+    /// The least hash that this account of the file itself and those behind it can have.
     #[must_use]
     pub fn hash_from(&self, entry: &Entry<'_>) -> u64 {
-        self.accounts.hash_from(entry.slot)
+        match entry.at {
+            At::Index(slot) => self.accounts.hash_from(slot),
+            At::Delta(_) => 0,
+        }
     }
 
     /// In a pass over all slots: has the next ones read while these are worked on.

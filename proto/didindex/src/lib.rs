@@ -2,12 +2,14 @@
 //!
 //! Every proof of a commit asks for a key, so the directory lies where all processes read it at
 //! memory speed: [`DidIndex`] maps the file and answers without allocating. The file is built by
-//! [`Builder`] out of what the directory's operations say, and is never changed afterwards.
+//! [`Builder`] out of what the directory's operations say, and is never changed afterwards. What
+//! has changed since lies beside it in two files that one process keeps: a log of operations
+//! ([`log`]) and, made from it, a small mapped delta that readers ask first ([`delta`]).
 //!
 //! The room knows which keys count at a time ([`keys_at`]). It does not know operations (`plc`
 //! does), curves or sockets; did:web has no directory and is not in here.
 //!
-//! The bytes of the file are described in [`layout`].
+//! The bytes of the file are described in [`layout`], those beside it in [`log`] and [`delta`].
 //!
 //! ```
 //! use didindex::{Builder, Change, Cursor, DidIndex, Key, Status};
@@ -31,6 +33,10 @@
 
 pub mod layout;
 
+pub mod beside;
+pub mod delta;
+pub mod log;
+
 mod builder;
 mod entry;
 mod error;
@@ -38,12 +44,16 @@ mod history;
 mod hosts;
 mod index;
 mod key;
+mod live;
+mod packed;
 mod past;
 mod section;
 mod spool;
 
 pub use atproto::PlcDid;
-pub use builder::{Builder, Change, Summary};
+pub use beside::lock;
+pub use builder::{Builder, Change, Sealed, Summary};
+pub use delta::{DeltaWriter, Room};
 pub use entry::Entry;
 pub use error::Error;
 pub use history::{History, KEY_EARLY_MS, Period, keys_at};
@@ -51,4 +61,6 @@ pub use hosts::{HOST_BYTES_MAX, Host};
 pub use index::{DidIndex, Info, fuzz_open};
 pub use key::{KEY_BYTES, Key, Status};
 pub use layout::Cursor;
+pub use live::DeltaInfo;
+pub use log::{LogWriter, Record, Records};
 pub use table::Seed;

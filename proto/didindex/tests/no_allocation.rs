@@ -1,7 +1,7 @@
 //! Look-ups take no memory.
 #![allow(clippy::unwrap_used)]
 
-use didindex::{Builder, Change, Cursor, DidIndex, Key, PlcDid};
+use didindex::{Builder, Change, Cursor, DeltaWriter, DidIndex, Key, PlcDid, Room};
 
 #[test]
 fn looking_up_keys_hosts_and_history_allocates_nothing() {
@@ -35,4 +35,30 @@ fn looking_up_keys_hosts_and_history_allocates_nothing() {
     assert_eq!(counted.count_total, 0);
     assert!(entries.iter().all(Option::is_some));
     assert_eq!(found, 100 * 9 + 150 + 150);
+    with_a_delta(&path, &texts, &dids);
+}
+
+fn with_a_delta(path: &std::path::Path, texts: &[String], dids: &[PlcDid]) {
+    let id = DidIndex::open(path).unwrap().id();
+    let room = Room { slots: 100, bytes: 1 << 20 };
+    let mut delta = DeltaWriter::create(path, id, room).unwrap();
+    delta.publish().unwrap();
+    let mut index = DidIndex::open(path).unwrap();
+    for did in dids.iter().step_by(3) {
+        let first = Change { from_ms: 1, key: Key::Known([1; 34]), pds: Some("a.example") };
+        let second = Change { from_ms: 2_000_000, key: Key::Missing, pds: Some("changed.example") };
+        assert!(delta.put(did, &[first, second], Some(true)).unwrap());
+    }
+    let mut changed = 0;
+    let counted = allocation_counter::measure(|| {
+        for did in texts {
+            assert!(!index.refresh().unwrap());
+            let entry = index.get(did).unwrap();
+            changed += usize::from(entry.pds() == Some("changed.example"));
+            assert!(entry.history().count() + entry.keys_at(1_900_000).count() >= 2);
+        }
+        assert!(index.get("did:plc:7777777777777777777777aa").is_none());
+    });
+    assert_eq!(counted.count_total, 0);
+    assert_eq!(changed, 34);
 }

@@ -85,7 +85,8 @@ struct Tree<'a, L: Link> {
     operations: &'a [L],
     /// Of those that follow an operation, the one that came last.
     next: HashMap<L::Id, usize>,
-    /// Those that follow nothing that is here, the first of all before others, then by time.
+    /// Those that follow nothing that is here, the last of those that follow the same; the first
+    /// of all before others, then by time.
     roots: Vec<usize>,
 }
 
@@ -94,18 +95,23 @@ impl<'a, L: Link> Tree<'a, L> {
         let mut tree = Self { operations, next: HashMap::new(), roots: Vec::new() };
         for place in kept.iter().copied() {
             match tree.operation(place).and_then(L::prev) {
-                Some(prev) if places.contains_key(&prev) => {
+                Some(prev) => {
                     let last = tree.next.entry(prev).or_insert(place);
                     let time = |place: usize| operations.get(place).map(L::created_ms);
                     if time(place) >= time(*last) {
                         *last = place;
                     }
                 }
-                _ => tree.roots.push(place),
+                None => tree.roots.push(place),
             }
         }
+        // What follows the same operation is nullified by the last of it, whether that one is
+        // here or not.
+        let missing = tree.next.iter().filter(|(prev, _)| !places.contains_key(prev));
+        tree.roots.extend(missing.map(|(_, last)| *last));
         tree.roots.sort_by_key(|place| {
-            operations.get(*place).map(|root| (root.prev().is_some(), root.created_ms()))
+            let root = operations.get(*place);
+            root.map(|root| (root.prev().is_some(), root.created_ms(), *place))
         });
         tree
     }

@@ -65,6 +65,14 @@ fn behind_a_missing_operation_the_chain_goes_on_and_says_so() {
 }
 
 #[test]
+fn followers_of_a_missing_operation_nullify_each_other_too() {
+    // 1 is not here; 4 goes back to it.
+    let ops = [Op(2, Some(1), 20), Op(3, Some(2), 30), Op(4, Some(1), 40), Op(5, Some(4), 50)];
+    let chain = chain::valid(&ops);
+    assert_eq!((&chain.valid[..], chain.nullified, chain.broken), (&[2, 3][..], 2, true));
+}
+
+#[test]
 fn operations_that_follow_each_other_in_a_ring_lead_nowhere() {
     let ring = chain::valid(&[Op(1, Some(2), 10), Op(2, Some(1), 20)]);
     assert_eq!((ring.valid.len(), ring.broken), (0, true));

@@ -34,7 +34,16 @@ impl NewFile {
     /// [`Error::Exists`], [`Error::Busy`] when another process makes the same file, [`Error::Io`].
     pub fn create(path: &Path, replace: bool) -> Result<Self, Error> {
         refuse_existing(path, replace)?;
-        let lock = lock(path)?;
+        Self::under(path, replace, lock(path)?)
+    }
+
+    /// The same, under a lock of `path` that is held already (a duplicate of it, so that it stays
+    /// when this one goes).
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Io`].
+    pub fn under(path: &Path, replace: bool, lock: File) -> Result<Self, Error> {
+        refuse_existing(path, replace)?;
         let temporary = beside(path, ".tmp");
         let file = OpenOptions::new()
             .read(true)
@@ -45,6 +54,12 @@ impl NewFile {
             .map_err(io_error("create", &temporary))?;
         let path = path.to_owned();
         Ok(Self { path, temporary, file, replace, published: false, _lock: lock })
+    }
+
+    /// The name it has until it is published.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// The file under its temporary name, open for reading and writing.
@@ -65,12 +80,20 @@ impl NewFile {
         taken.map_err(io_error("take room for", &self.temporary))
     }
 
+    /// Makes the file durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(io_error("sync", &self.temporary))
+    }
+
     /// Makes the file durable and gives it its name.
     ///
     /// # Errors
     /// [`Error::Exists`] when one has come meanwhile and was not to be replaced, [`Error::Io`].
     pub fn publish(mut self) -> Result<(), Error> {
-        self.file.sync_all().map_err(io_error("sync", &self.temporary))?;
+        self.sync()?;
         refuse_existing(&self.path, self.replace)?;
         fs::rename(&self.temporary, &self.path).map_err(io_error("rename", &self.temporary))?;
         self.published = true;
