@@ -8,7 +8,9 @@ use plc::chain::{self, Chain};
 use crate::gather::Gathered;
 use crate::hosts::Hosts;
 use crate::record::Record;
+use crate::sidecar::Sidecar;
 use crate::spill::{BUCKETS, Spill, hash_behind};
+use crate::state::change;
 
 /// When there are more accounts than this in the first buckets, the others are taken to have as
 /// many: the number is off by a thousandth then, and a table with it.
@@ -26,13 +28,16 @@ pub(crate) struct Built {
 
 /// Works out every account and writes the index.
 pub(crate) fn build(gathered: &Gathered<'_>, out: &Path, force: bool) -> anyhow::Result<Built> {
-    let Gathered { spill, hosts, seed, .. } = gathered;
+    let Gathered { spill, hosts, seed, newest_ms, .. } = gathered;
     let accounts = count(spill, *seed)?;
+    let lock = didindex::lock(out)?;
+    let builder = Builder::under(out, accounts, force, *seed, &lock)?;
     let mut accounts = Accounts {
         hosts,
-        builder: Builder::create_keyed(out, accounts, force, *seed)?,
+        sidecar: Sidecar::begin(out, builder.id(), *newest_ms)?,
+        builder,
         changes: Vec::new(),
-        cursor: Cursor::default(),
+        cursor: Cursor { created_ms: *newest_ms, operations: 0 },
         repeated: 0,
         nullified: 0,
         broken: 0,
@@ -53,8 +58,8 @@ pub(crate) fn build(gathered: &Gathered<'_>, out: &Path, force: bool) -> anyhow:
         }
         accounts.builder.settle(hash_behind(number))?;
     }
-    let Accounts { builder, cursor, repeated, nullified, broken, .. } = accounts;
-    let summary = builder.finish(cursor)?;
+    let Accounts { sidecar, builder, cursor, repeated, nullified, broken, .. } = accounts;
+    let summary = sidecar.publish(builder.seal(cursor)?, cursor)?;
     Ok(Built { summary, cursor, repeated, nullified, broken })
 }
 
@@ -105,6 +110,7 @@ impl Bucket {
 /// Accounts on their way into the index.
 struct Accounts<'a> {
     hosts: &'a Hosts,
+    sidecar: Sidecar,
     builder: Builder,
     changes: Vec<Change<'a>>,
     cursor: Cursor,
@@ -131,17 +137,11 @@ impl Accounts<'_> {
             let counting = valid.iter().filter_map(|place| records.get(*place));
             self.changes.extend(counting.map(|record| change(record, self.hosts)));
         }
-        let newest = records.iter().map(|record| record.created_ms).max();
-        self.cursor.created_ms = self.cursor.created_ms.max(newest.unwrap_or(0));
+        self.sidecar.keep(records, self.hosts)?;
         // Operations that only follow each other in a ring say nothing.
         if let (Some(record), false) = (records.first(), self.changes.is_empty()) {
             self.builder.add(&record.did, &self.changes)?;
         }
         Ok(())
     }
-}
-
-fn change<'a>(record: &Record, hosts: &'a Hosts) -> Change<'a> {
-    let pds = record.host.and_then(|number| hosts.name(number));
-    Change { from_ms: record.created_ms, key: record.key, pds }
 }

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use cli::Cli;
 use cli::units::show_bytes;
-use didindex::{Key, Seed};
+use didindex::Seed;
 use memchr::memchr;
-use plc::Operation;
 
 use crate::hosts::Hosts;
 use crate::piece::{LINE_BYTES_MAX, Piece, Pieces};
@@ -37,6 +36,8 @@ pub(crate) struct Gathered<'c> {
     shown: Instant,
     /// Of the index that is to be built.
     pub(crate) seed: Seed,
+    /// createdAt of the newest operation, unix milliseconds.
+    pub(crate) newest_ms: u64,
     pub(crate) spill: Spill,
     pub(crate) hosts: Hosts,
 }
@@ -55,6 +56,7 @@ impl<'c> Gathered<'c> {
             counts: Counts::default(),
             shown: Instant::now(),
             seed: Seed::random()?,
+            newest_ms: 0,
             spill: Spill::new(folder, memory),
             hosts: Hosts::default(),
         })
@@ -67,7 +69,7 @@ impl<'c> Gathered<'c> {
     /// Reads all of the files.
     pub(crate) fn read(&mut self, files: Vec<Source>) -> anyhow::Result<()> {
         let files = Arc::new(files);
-        let pieces = Pieces::read(Arc::clone(&files)).context("cannot begin to read")?;
+        let pieces = Pieces::read(Arc::clone(&files), false).context("cannot begin to read")?;
         let (mut name, mut behind) = (String::new(), 0);
         for piece in &pieces {
             let before = self.counts.lines;
@@ -120,7 +122,7 @@ impl<'c> Gathered<'c> {
             if line.len() > LINE_BYTES_MAX {
                 self.bad(too_long(), name, behind)?;
             } else if !line.trim_ascii().is_empty() {
-                match self.record(line) {
+                match Record::of_line(line, &mut self.hosts) {
                     Ok(record) => self.keep(&record)?,
                     Err(error) => self.bad(error.into(), name, behind)?,
                 }
@@ -146,29 +148,8 @@ impl<'c> Gathered<'c> {
         Ok(())
     }
 
-    /// What a line comes to.
-    fn record(&mut self, line: &[u8]) -> Result<Record, plc::Error> {
-        let operation = Operation::parse(line)?;
-        let key = match (operation.tombstone, &operation.key) {
-            (true, _) => Key::Tombstone,
-            (false, None) => Key::Missing,
-            (false, Some(text)) => match keys::PublicKey::from_did_key(text) {
-                Ok(key) => Key::Known(key.to_bytes()),
-                Err(_) => Key::UnknownType,
-            },
-        };
-        let half = |cid: &atproto::Cid| cid.digest().first_chunk().copied().unwrap_or_default();
-        Ok(Record {
-            did: operation.did,
-            id: half(&operation.cid),
-            prev: operation.prev.as_ref().map(half),
-            created_ms: operation.created_ms,
-            key,
-            host: operation.pds.as_deref().and_then(|address| self.hosts.number(address)),
-        })
-    }
-
     fn keep(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.newest_ms = self.newest_ms.max(record.created_ms);
         let hash = self.seed.hash(record.did.as_bytes());
         self.spill.push(hash, RECORD_BYTES_MAX, |bucket| record.write(bucket))
     }

@@ -28,20 +28,28 @@ impl Hosts {
         if address.len() > ADDRESS_BYTES_MAX {
             return None;
         }
-        let number = net::canonical_host(address).ok().and_then(|name| {
-            if let Some(number) = self.numbers.get(name.as_str()) {
-                return Some(*number);
-            }
-            let number = u32::try_from(self.names.len()).ok()?;
-            self.names.push(name.as_str().into());
-            self.numbers.insert(name.into(), number);
-            Some(number)
-        });
+        let number = net::canonical_host(address).ok().and_then(|name| self.named(&name));
         if self.known_bytes + address.len() <= KNOWN_BYTES_MAX {
             self.known_bytes += address.len();
             self.known.insert(address.into(), number);
         }
         number
+    }
+
+    /// The number of the host of that canonical name.
+    pub(crate) fn named(&mut self, name: &str) -> Option<u32> {
+        if let Some(number) = self.numbers.get(name) {
+            return Some(*number);
+        }
+        let number = u32::try_from(self.names.len()).ok()?;
+        self.names.push(name.into());
+        self.numbers.insert(name.into(), number);
+        Some(number)
+    }
+
+    /// All canonical names in the order of their numbers.
+    pub(crate) fn names(&self) -> &[Box<str>] {
+        &self.names
     }
 
     /// The canonical name of a host.

@@ -4,8 +4,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use memchr::{memchr, memrchr};
@@ -44,10 +45,11 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     /// Begins to read. The thread ends with what it reads, or when nobody takes what it has read.
-    pub(crate) fn read(files: Arc<Vec<Source>>) -> io::Result<Self> {
+    /// Pieces are handed on when they are large, or, if `at_once`, before each wait for more.
+    pub(crate) fn read(files: Arc<Vec<Source>>, at_once: bool) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(WAITING_MAX);
         let (spare, spares) = channel();
-        let mut reader = Reader { pieces: sender, spares, piece: Vec::new() };
+        let mut reader = Reader { pieces: sender, spares, piece: Vec::new(), at_once };
         thread::Builder::new().name("read".into()).spawn(move || {
             for (number, file) in files.iter().enumerate() {
                 if reader.file(number, file).is_none() {
@@ -56,6 +58,16 @@ impl Pieces {
             }
         })?;
         Ok(Self { pieces, spare })
+    }
+
+    /// The next piece, if it comes within that time.
+    pub(crate) fn next_within(&self, time: Duration) -> Result<Piece, RecvTimeoutError> {
+        self.pieces.recv_timeout(time)
+    }
+
+    /// The next piece, if it is at hand.
+    pub(crate) fn at_hand(&self) -> Option<Piece> {
+        self.pieces.try_recv().ok()
     }
 
     /// Gives the memory of a piece back.
@@ -78,6 +90,8 @@ struct Reader {
     spares: Receiver<Vec<u8>>,
     /// Read and not handed on.
     piece: Vec<u8>,
+    /// Nothing that is whole waits for more to come.
+    at_once: bool,
 }
 
 impl Reader {
@@ -124,7 +138,7 @@ impl Reader {
                 self.piece.extend_from_slice(part);
             }
             packed.consume(used);
-            if self.piece.len() >= PIECE_BYTES {
+            if self.piece.len() >= PIECE_BYTES || self.at_once {
                 self.cut()?;
                 if self.piece.len() > LINE_BYTES_MAX {
                     self.piece.clear();

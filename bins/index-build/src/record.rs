@@ -15,7 +15,10 @@
 //! These bytes live as long as their process and are read by nobody else.
 
 use didindex::{KEY_BYTES, Key, PlcDid};
+use plc::Operation;
 use plc::chain::Link;
+
+use crate::hosts::Hosts;
 
 /// Longest record.
 pub(crate) const RECORD_BYTES_MAX: usize =
@@ -40,11 +43,33 @@ pub(crate) struct Record {
     pub(crate) prev: Option<Id>,
     pub(crate) created_ms: u64,
     pub(crate) key: Key,
-    /// Its number in [`crate::hosts::Hosts`].
+    /// Its number in [`Hosts`].
     pub(crate) host: Option<u32>,
 }
 
 impl Record {
+    /// What a line of the directory comes to.
+    pub(crate) fn of_line(line: &[u8], hosts: &mut Hosts) -> Result<Self, plc::Error> {
+        let operation = Operation::parse(line)?;
+        let key = match (operation.tombstone, &operation.key) {
+            (true, _) => Key::Tombstone,
+            (false, None) => Key::Missing,
+            (false, Some(text)) => match keys::PublicKey::from_did_key(text) {
+                Ok(key) => Key::Known(key.to_bytes()),
+                Err(_) => Key::UnknownType,
+            },
+        };
+        let half = |cid: &atproto::Cid| cid.digest().first_chunk().copied().unwrap_or_default();
+        Ok(Self {
+            did: operation.did,
+            id: half(&operation.cid),
+            prev: operation.prev.as_ref().map(half),
+            created_ms: operation.created_ms,
+            key,
+            host: operation.pds.as_deref().and_then(|address| hosts.number(address)),
+        })
+    }
+
     /// Appends its bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let key = match self.key {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use flate2::bufread::MultiGzDecoder;
 
+use crate::piece::LINE_BYTES_MAX;
 use crate::whole::Whole;
 
 /// Read at a time.
@@ -53,6 +54,27 @@ impl Source {
             _ => Packed::Plain(reader),
         })
     }
+
+    /// When the directory accepted its first operation; nothing if it does not begin with one.
+    fn first_ms(&self) -> anyhow::Result<Option<u64>> {
+        let mut packed = self.open()?;
+        let mut line = Vec::new();
+        while line.len() <= LINE_BYTES_MAX && !line.contains(&b'\n') {
+            let part = match packed.fill() {
+                // One that was begun and is torn holds nothing yet.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                part => part.with_context(|| self.name())?,
+            };
+            if part.is_empty() {
+                break;
+            }
+            line.extend_from_slice(part);
+            let used = part.len();
+            packed.consume(used);
+        }
+        let first = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Ok(plc::Operation::parse(first).ok().map(|operation| operation.created_ms))
+    }
 }
 
 /// What lines are read from.
@@ -86,6 +108,28 @@ impl Packed {
     }
 }
 
+/// Standard input, unless a person sits there.
+pub(crate) fn standard_input() -> Option<Source> {
+    (!io::stdin().is_terminal()).then_some(Source { path: None })
+}
+
+/// The files of a folder, or the one that is meant, but for those at the beginning that hold only
+/// operations from before that time: files follow each other in time, and one that begins before
+/// it is the last that is needed.
+pub(crate) fn files_since(ops: &Path, since_ms: u64) -> anyhow::Result<Vec<Source>> {
+    let mut files = in_folder(ops)?;
+    let begins_before =
+        |file: &Source| anyhow::Ok(file.first_ms()?.is_some_and(|first_ms| first_ms <= since_ms));
+    let mut from = files.len();
+    while let Some(before) = from.checked_sub(1) {
+        from = before;
+        if files.get(from).map(begins_before).transpose()? == Some(true) {
+            break;
+        }
+    }
+    Ok(files.split_off(from))
+}
+
 /// The files of a folder in the order of their names, or the one that is meant.
 pub(crate) fn files(ops: &Path) -> anyhow::Result<Vec<Source>> {
     if ops == Path::new("-") {
@@ -96,6 +140,16 @@ pub(crate) fn files(ops: &Path) -> anyhow::Result<Vec<Source>> {
         }
         return Ok(vec![Source { path: None }]);
     }
+    let files = in_folder(ops)?;
+    anyhow::ensure!(
+        !files.is_empty(),
+        "{}: no .jsonl, .jsonl.zst or .jsonl.gz files in it; plc-fetch --out {0} makes some",
+        ops.display()
+    );
+    Ok(files)
+}
+
+fn in_folder(ops: &Path) -> anyhow::Result<Vec<Source>> {
     let context = || ops.display().to_string();
     if !fs::metadata(ops).with_context(context)?.is_dir() {
         return Ok(vec![Source { path: Some(ops.to_owned()) }]);
@@ -108,11 +162,6 @@ pub(crate) fn files(ops: &Path) -> anyhow::Result<Vec<Source>> {
             files.push(path);
         }
     }
-    anyhow::ensure!(
-        !files.is_empty(),
-        "{}: no .jsonl, .jsonl.zst or .jsonl.gz files in it; plc-fetch --out {0} makes some",
-        ops.display()
-    );
     files.sort();
     Ok(files.into_iter().map(|path| Source { path: Some(path) }).collect())
 }

@@ -59,9 +59,14 @@ pub fn supersede(index: &Path, keep: u64) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`].
 pub fn clean(index: &Path, keep: u64) -> Result<(), Error> {
-    for (path, id) in all(index)? {
-        if id != keep || path.extension().is_some_and(|ending| ending == "tmp") {
-            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    let unfinished = temporary(index);
+    let old = all(index)?
+        .into_iter()
+        .filter(|(path, id)| *id != keep || path.extension().is_some_and(|ending| ending == "tmp"));
+    for path in old.map(|(path, _)| path).chain([unfinished]) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(io_error("remove", &path))?,
         }
     }
     Ok(())

@@ -280,6 +280,11 @@ impl Records {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let read = (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head);
         read.map_err(beside::io_error("read", &path))?;
+        if head.len() < HEAD_BYTES && head.iter().all(|byte| *byte == 0) {
+            // Its first sync makes a log one.
+            let source = io::ErrorKind::NotFound.into();
+            return Err(Error::Io { doing: "read", path, source });
+        }
         let magic = bytes_at(&head, 0);
         if magic != MAGIC {
             return Err(Error::NotALog { found: magic });
