@@ -9,6 +9,10 @@
 //! An event carries some nodes only, so every walk ends in a value, in absence,
 //! or in [`Error::MissingBlock`], which is no proof of anything.
 
+mod undo;
+
+pub use undo::{Fault, Undo};
+
 use sha2::{Digest, Sha256};
 
 use crate::cbor::{self, Cause, Reader};

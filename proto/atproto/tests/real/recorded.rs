@@ -72,6 +72,10 @@ fn check_commit(body: &[u8], event: &Commit<'_>, blocks: &Blocks, seen: &mut See
             seen.odd += usize::from(!notes.is_empty());
         }
     }
+    let before = mst::Undo::new().undo(&signed.data, event.ops, &blocks.of(body));
+    let empty = "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm".parse().ok();
+    let said = event.prev_data.or(empty.filter(|_| event.since.is_none()));
+    assert_eq!(before.ok(), said, "{} {}", event.repo, event.rev);
     for span in blocks.spans() {
         match span.role {
             Role::Record => seen.records += 1,

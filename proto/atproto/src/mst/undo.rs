@@ -1,0 +1,647 @@
+//! Undoing a commit's operations on the part of its tree that the event carries.
+//!
+//! An event says what it changed (`ops`) and from where (`prevData`). The proof
+//! that it says all of it (Sync 1.1, proposal 0006, "operation inversion"): take
+//! the operations back, one by one, and the root of the tree has to come out as
+//! `prevData`. A node that is not among the blocks is known by its CID alone; what
+//! needs a look into one ends in [`Error::MissingBlock`].
+//!
+//! The tree is opened node by node, changed in memory, and only what changed is
+//! written and hashed anew. Layers of keys are not checked, but for those of the
+//! operations: nodes that are not touched keep their hash, so a tree of another
+//! form comes out as what it was or not at all.
+
+use super::{DEPTH_MAX, Error, Key, Node, Source, layer};
+use crate::cid::Cid;
+use crate::event::{Action, Op, Ops};
+use crate::limits::OPS_MAX;
+
+/// Bytes of keys that are kept from one event to the next.
+const KEYS_KEPT: usize = 1 << 20;
+
+/// Why operations cannot be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A node that is missing, or that is none.
+    #[error(transparent)]
+    Tree(#[from] Error),
+    /// The tree says something else of the operation's path than the operation.
+    #[error("the tree does not have what operation {0} says")]
+    Op(usize),
+    /// The operation does not say what was there before.
+    #[error("operation {0} does not name the record before it")]
+    NoPrev(usize),
+    /// More than [`OPS_MAX`].
+    #[error("more than {OPS_MAX} operations")]
+    Ops,
+}
+
+/// A subtree: known by its name, or opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Closed(Cid),
+    Open(u32),
+}
+
+/// A key's place in [`Undo::keys`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    from: u32,
+    bytes: u32,
+}
+
+/// What stands in a node, from left to right. No two subtrees stand side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Leaf(Span, Cid),
+    Tree(Link),
+}
+
+#[derive(Debug, Default)]
+struct Opened {
+    layer: u32,
+    /// The node's name, as long as it is what it was.
+    cid: Option<Cid>,
+    items: Vec<Item>,
+}
+
+/// Where a key belongs in a node.
+enum Place {
+    /// It is there.
+    At(usize),
+    /// Before this item; a subtree in its gap is the item before that.
+    Before(usize),
+}
+
+/// Takes operations back, event after event, in memory that is kept.
+#[derive(Debug, Default)]
+pub struct Undo {
+    nodes: Vec<Opened>,
+    used: usize,
+    keys: Vec<u8>,
+    out: Vec<u8>,
+    /// The way down to a node: nodes, and the item taken in each.
+    way: Vec<(u32, usize)>,
+}
+
+impl Undo {
+    /// With no memory yet.
+    pub fn new() -> Undo {
+        Undo::default()
+    }
+
+    /// The root that the tree under `root` had before `ops`: deletes are undone
+    /// first, then the others by path. The paths have to differ.
+    ///
+    /// # Errors
+    /// [`Fault`], with the number of the operation among `ops`.
+    pub fn undo(&mut self, root: &Cid, ops: Ops<'_>, blocks: &impl Source) -> Result<Cid, Fault> {
+        let mut room = [None::<(usize, Op<'_>)>; OPS_MAX];
+        let count = ops.len();
+        let sorted = room.get_mut(..count).ok_or(Fault::Ops)?;
+        for (place, op) in sorted.iter_mut().zip(ops.enumerate()) {
+            *place = Some(op);
+        }
+        sorted.sort_unstable_by_key(|op| op.map(|(_, op)| (op.action != Action::Delete, op.path)));
+        self.start();
+        let mut top = self.open_root(root, blocks)?;
+        for (number, op) in sorted.iter().flatten() {
+            let path = op.path.as_bytes();
+            let prev = || op.prev.ok_or(Fault::NoPrev(*number));
+            let held = match op.action {
+                Action::Create => self.remove(&mut top, path, op.cid, blocks)?,
+                Action::Delete => self.insert(&mut top, path, prev()?, blocks)?,
+                Action::Update => self.replace(top, path, op.cid, prev()?, blocks)?,
+                Action::Unknown => false,
+            };
+            if !held {
+                return Err(Fault::Op(*number));
+            }
+        }
+        Ok(self.name(Link::Open(top)))
+    }
+
+    fn start(&mut self) {
+        self.used = 0;
+        self.keys.clear();
+        self.keys.shrink_to(KEYS_KEPT);
+    }
+
+    /// A node of that layer with nothing in it.
+    fn fresh(&mut self, layer: u32) -> u32 {
+        match self.nodes.get_mut(self.used) {
+            Some(node) => {
+                node.items.clear();
+                (node.layer, node.cid) = (layer, None);
+            }
+            None => self.nodes.push(Opened { layer, ..Opened::default() }),
+        }
+        self.used += 1;
+        // Blocks and operations are bounded far below that.
+        (self.used - 1) as u32
+    }
+
+    fn node(&self, at: u32) -> &[Item] {
+        self.nodes.get(at as usize).map(|node| &node.items[..]).unwrap_or_default()
+    }
+
+    fn layer_of(&self, at: u32) -> u32 {
+        self.nodes.get(at as usize).map_or(0, |node| node.layer)
+    }
+
+    /// A node's items, to be changed: it will have another name.
+    fn change(&mut self, at: u32) -> Option<&mut Vec<Item>> {
+        let node = self.nodes.get_mut(at as usize)?;
+        node.cid = None;
+        Some(&mut node.items)
+    }
+
+    fn key(&self, span: Span) -> &[u8] {
+        self.keys
+            .get(span.from as usize..)
+            .and_then(|at| at.get(..span.bytes as usize))
+            .unwrap_or(&[])
+    }
+
+    fn keep(&mut self, key: &[u8]) -> Span {
+        let span = Span { from: self.keys.len() as u32, bytes: key.len() as u32 };
+        self.keys.extend_from_slice(key);
+        span
+    }
+
+    /// Opens the root. Its layer is that of its first key; a node with subtrees and no key is none.
+    fn open_root(&mut self, root: &Cid, blocks: &impl Source) -> Result<u32, Error> {
+        let at = self.load(root, 0, blocks)?;
+        let layer = match self.node(at) {
+            [] => 0,
+            [Item::Leaf(span, _), ..] | [_, Item::Leaf(span, _), ..] => layer(self.key(*span)),
+            _ => return Err(Error::Fields { offset: 0 }),
+        };
+        if let Some(node) = self.nodes.get_mut(at as usize) {
+            node.layer = layer;
+        }
+        Ok(at)
+    }
+
+    fn load(&mut self, cid: &Cid, layer: u32, blocks: &impl Source) -> Result<u32, Error> {
+        let node = Node::parse(blocks.block(cid).ok_or(Error::MissingBlock(*cid))?)?;
+        let at = self.fresh(layer);
+        let mut items = match self.nodes.get_mut(at as usize) {
+            Some(opened) => {
+                opened.cid = Some(*cid);
+                std::mem::take(&mut opened.items)
+            }
+            None => Vec::new(),
+        };
+        items.extend(node.left.map(|left| Item::Tree(Link::Closed(left))));
+        let mut key = Key::default();
+        for (number, entry) in (0..).zip(node.entries()) {
+            let span = self.keep(key.next(&entry, number)?);
+            items.push(Item::Leaf(span, entry.value));
+            items.extend(entry.right.map(|right| Item::Tree(Link::Closed(right))));
+        }
+        if let Some(opened) = self.nodes.get_mut(at as usize) {
+            opened.items = items;
+        }
+        Ok(at)
+    }
+
+    /// Opens a subtree of a node of `layer`.
+    fn open(&mut self, link: Link, layer: u32, blocks: &impl Source) -> Result<u32, Error> {
+        match link {
+            Link::Open(at) => Ok(at),
+            Link::Closed(cid) => self.load(&cid, below(layer)?, blocks),
+        }
+    }
+
+    fn place(&self, at: u32, key: &[u8]) -> Place {
+        let items = self.node(at);
+        for (number, item) in items.iter().enumerate() {
+            let Item::Leaf(span, _) = item else { continue };
+            match self.key(*span).cmp(key) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Place::At(number),
+                // The subtree before a key is in the gap before it.
+                std::cmp::Ordering::Greater => return Place::Before(number),
+            }
+        }
+        Place::Before(items.len())
+    }
+
+    /// The subtree in the gap before an item.
+    fn gap(&self, at: u32, before: usize) -> Option<(usize, Link)> {
+        let place = before.checked_sub(1)?;
+        match self.node(at).get(place) {
+            Some(Item::Tree(link)) => Some((place, *link)),
+            _ => None,
+        }
+    }
+
+    /// Goes down to a key and leaves the way in `way`; the key's item is the last of it.
+    fn descend(&mut self, root: u32, key: &[u8], blocks: &impl Source) -> Result<bool, Error> {
+        self.way.clear();
+        let mut at = root;
+        loop {
+            let before = match self.place(at, key) {
+                Place::At(place) => {
+                    self.way.push((at, place));
+                    return Ok(true);
+                }
+                Place::Before(before) => before,
+            };
+            let Some((place, link)) = self.gap(at, before) else { return Ok(false) };
+            self.way.push((at, place));
+            if self.way.len() > DEPTH_MAX {
+                return Err(Error::Depth);
+            }
+            let child = self.open(link, self.layer_of(at), blocks)?;
+            self.link(at, place, child);
+            at = child;
+        }
+    }
+
+    /// Notes that a subtree has been opened, which changes nothing in it.
+    fn link(&mut self, at: u32, place: usize, child: u32) {
+        let items = self.nodes.get_mut(at as usize).map(|node| &mut node.items);
+        if let Some(item) = items.and_then(|items| items.get_mut(place)) {
+            *item = Item::Tree(Link::Open(child));
+        }
+    }
+
+    /// Takes a create back. Whether the tree had it.
+    fn remove(
+        &mut self,
+        root: &mut u32,
+        key: &[u8],
+        cid: Option<Cid>,
+        blocks: &impl Source,
+    ) -> Result<bool, Error> {
+        if !self.descend(*root, key, blocks)? {
+            return Ok(false);
+        }
+        let Some((at, place)) = self.way.pop() else { return Ok(false) };
+        if !matches!(self.node(at).get(place), Some(Item::Leaf(_, found)) if Some(*found) == cid) {
+            return Ok(false);
+        }
+        let left = self.gap(at, place).map(|(_, link)| link);
+        let right = match self.node(at).get(place + 1) {
+            Some(Item::Tree(link)) => Some(*link),
+            _ => None,
+        };
+        let layer = self.layer_of(at);
+        if let (Some(left), Some(right)) = (left, right) {
+            let merged = self.merge(left, right, layer, blocks)?;
+            if let Some(items) = self.change(at) {
+                items.splice(place - 1..=place + 1, [Item::Tree(merged)]);
+            }
+        } else if let Some(items) = self.change(at) {
+            items.remove(place);
+        }
+        // A node with nothing left in it is no node; the way up changes in any case.
+        let mut empty = self.node(at).is_empty();
+        while let Some((parent, place)) = self.way.pop() {
+            if let Some(items) = self.change(parent)
+                && empty
+            {
+                items.remove(place);
+            }
+            empty = self.node(parent).is_empty();
+        }
+        self.trim(root, blocks)?;
+        Ok(true)
+    }
+
+    /// A root without a key of its own gives way to its only subtree, which has to be looked into
+    /// because it may have none either.
+    fn trim(&mut self, root: &mut u32, blocks: &impl Source) -> Result<(), Error> {
+        while let [Item::Tree(only)] = self.node(*root) {
+            *root = self.open(*only, self.layer_of(*root), blocks)?;
+        }
+        Ok(())
+    }
+
+    /// Two subtrees of a node of `layer`, the key between which is gone, as one.
+    fn merge(
+        &mut self,
+        left: Link,
+        right: Link,
+        layer: u32,
+        blocks: &impl Source,
+    ) -> Result<Link, Error> {
+        let (left, right) = (self.open(left, layer, blocks)?, self.open(right, layer, blocks)?);
+        let inner = match (self.node(left).last(), self.node(right).first()) {
+            (Some(Item::Tree(last)), Some(Item::Tree(first))) => Some((*last, *first)),
+            _ => None,
+        };
+        let merged = inner.map(|(last, first)| self.merge(last, first, below(layer)?, blocks));
+        let merged = merged.transpose()?;
+        let tail = self.nodes.get_mut(right as usize).map(|node| std::mem::take(&mut node.items));
+        let mut tail = tail.unwrap_or_default();
+        if let Some(items) = self.change(left) {
+            let skip = usize::from(merged.is_some());
+            if let (Some(merged), Some(last)) = (merged, items.last_mut()) {
+                *last = Item::Tree(merged);
+            }
+            items.extend(tail.drain(..).skip(skip));
+        }
+        // Its memory goes back to where it came from.
+        if let Some(node) = self.nodes.get_mut(right as usize) {
+            node.items = tail;
+        }
+        Ok(Link::Open(left))
+    }
+
+    /// Takes a delete back. Whether the tree had nothing there.
+    fn insert(
+        &mut self,
+        root: &mut u32,
+        key: &[u8],
+        value: Cid,
+        blocks: &impl Source,
+    ) -> Result<bool, Error> {
+        let mut at = *root;
+        let wanted = layer(key);
+        let span = self.keep(key);
+        let leaf = Item::Leaf(span, value);
+        if self.node(at).is_empty() || wanted > self.layer_of(at) {
+            return self.insert_above(root, leaf, key, wanted, blocks);
+        }
+        loop {
+            let Place::Before(before) = self.place(at, key) else { return Ok(false) };
+            let layer = self.layer_of(at);
+            let gap = self.gap(at, before);
+            if layer == wanted {
+                return self.insert_here(at, before, leaf, key, gap, blocks);
+            }
+            if self.change(at).is_none() {
+                return Ok(false);
+            }
+            let Some((place, link)) = gap else {
+                let mut tree = self.alone(leaf, wanted);
+                tree = self.raise(tree, wanted, layer);
+                if let Some(items) = self.change(at) {
+                    items.insert(before, Item::Tree(tree));
+                }
+                return Ok(true);
+            };
+            let child = self.open(link, layer, blocks)?;
+            self.link(at, place, child);
+            at = child;
+        }
+    }
+
+    /// Puts a key above the root, which is split at it.
+    fn insert_above(
+        &mut self,
+        root: &mut u32,
+        leaf: Item,
+        key: &[u8],
+        wanted: u32,
+        blocks: &impl Source,
+    ) -> Result<bool, Error> {
+        let layer = self.layer_of(*root);
+        let mut sides = (None, None);
+        if !self.node(*root).is_empty() {
+            let Some(split) = self.split(*root, key, blocks)? else { return Ok(false) };
+            sides = split;
+        }
+        let left = sides.0.map(|link| self.raise(link, layer, wanted));
+        let right = sides.1.map(|link| self.raise(link, layer, wanted));
+        let at = self.fresh(wanted);
+        if let Some(items) = self.change(at) {
+            items.extend(left.map(Item::Tree));
+            items.push(leaf);
+            items.extend(right.map(Item::Tree));
+        }
+        *root = at;
+        Ok(true)
+    }
+
+    /// Puts a key into the node of its layer; a subtree in its gap is split at it.
+    fn insert_here(
+        &mut self,
+        at: u32,
+        before: usize,
+        leaf: Item,
+        key: &[u8],
+        gap: Option<(usize, Link)>,
+        blocks: &impl Source,
+    ) -> Result<bool, Error> {
+        let mut sides = (None, None);
+        let mut from = before;
+        if let Some((place, link)) = gap {
+            let child = self.open(link, self.layer_of(at), blocks)?;
+            let Some(split) = self.split(child, key, blocks)? else { return Ok(false) };
+            sides = split;
+            from = place;
+        }
+        if let Some(items) = self.change(at) {
+            let (left, right) = (sides.0.map(Item::Tree), sides.1.map(Item::Tree));
+            items.splice(from..before, left.into_iter().chain([leaf]).chain(right));
+        }
+        Ok(true)
+    }
+
+    /// What is before and what is behind a key in a subtree; nothing if the key is in it.
+    #[expect(clippy::type_complexity, reason = "either side may be empty")]
+    fn split(
+        &mut self,
+        at: u32,
+        key: &[u8],
+        blocks: &impl Source,
+    ) -> Result<Option<(Option<Link>, Option<Link>)>, Error> {
+        let Place::Before(before) = self.place(at, key) else { return Ok(None) };
+        let (gap, count) = (self.gap(at, before), self.node(at).len());
+        let Some((place, link)) = gap else {
+            // All of it is on one side and stays what it is.
+            if before == 0 {
+                return Ok(Some((None, Some(Link::Open(at)))));
+            }
+            if before == count {
+                return Ok(Some((Some(Link::Open(at)), None)));
+            }
+            let right = self.cut(at, before, before, None);
+            return Ok(Some((Some(Link::Open(at)), Some(right))));
+        };
+        let child = self.open(link, self.layer_of(at), blocks)?;
+        let Some((left, right)) = self.split(child, key, blocks)? else { return Ok(None) };
+        if right.is_none() && before == count {
+            // The subtree was opened and is before the key as a whole.
+            self.link(at, place, child);
+            return Ok(Some((Some(Link::Open(at)), None)));
+        }
+        if left.is_none() && place == 0 {
+            self.link(at, place, child);
+            return Ok(Some((None, Some(Link::Open(at)))));
+        }
+        let behind = self.cut(at, place, before, right);
+        if let (Some(left), Some(items)) = (left, self.change(at)) {
+            items.push(Item::Tree(left));
+        }
+        Ok(Some((Some(Link::Open(at)), Some(behind))))
+    }
+
+    /// Leaves the items up to `end` in a node and puts those from `from` on into another one,
+    /// behind `first`.
+    fn cut(&mut self, at: u32, end: usize, from: usize, first: Option<Link>) -> Link {
+        let right = self.fresh(self.layer_of(at));
+        let mut items = match self.nodes.get_mut(right as usize) {
+            Some(node) => std::mem::take(&mut node.items),
+            None => Vec::new(),
+        };
+        items.extend(first.map(Item::Tree));
+        if let Some(left) = self.change(at) {
+            items.extend(left.drain(from..));
+            left.truncate(end);
+        }
+        if let Some(node) = self.nodes.get_mut(right as usize) {
+            node.items = items;
+        }
+        Link::Open(right)
+    }
+
+    /// A node with one key.
+    fn alone(&mut self, leaf: Item, layer: u32) -> Link {
+        let at = self.fresh(layer);
+        if let Some(items) = self.change(at) {
+            items.push(leaf);
+        }
+        Link::Open(at)
+    }
+
+    /// Puts nodes without keys above a subtree of layer `from`, up to the one below `under`.
+    fn raise(&mut self, tree: Link, from: u32, under: u32) -> Link {
+        let mut tree = tree;
+        for layer in from + 1..under {
+            let at = self.fresh(layer);
+            if let Some(items) = self.change(at) {
+                items.push(Item::Tree(tree));
+            }
+            tree = Link::Open(at);
+        }
+        tree
+    }
+
+    /// Takes an update back. Whether the tree had it.
+    fn replace(
+        &mut self,
+        root: u32,
+        key: &[u8],
+        cid: Option<Cid>,
+        prev: Cid,
+        blocks: &impl Source,
+    ) -> Result<bool, Error> {
+        let unchanged = cid == Some(prev);
+        match self.descend(root, key, blocks) {
+            Ok(true) => {}
+            // Nothing changed, so no node on the way had to be sent.
+            Err(Error::MissingBlock(_)) if unchanged => return Ok(true),
+            other => return other,
+        }
+        let Some((at, place)) = self.way.last().copied() else { return Ok(false) };
+        match self.node(at).get(place) {
+            Some(Item::Leaf(span, found)) if Some(*found) == cid => {
+                let leaf = Item::Leaf(*span, prev);
+                if !unchanged {
+                    for number in 0..self.way.len() {
+                        let node = self.way.get(number).map_or(at, |(node, _)| *node);
+                        self.change(node);
+                    }
+                    if let Some(item) = self.change(at).and_then(|items| items.get_mut(place)) {
+                        *item = leaf;
+                    }
+                }
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The name of a tree, what changed in it written anew. No deeper than the layers of a tree.
+    fn name(&mut self, link: Link) -> Cid {
+        let at = match link {
+            Link::Closed(cid) => return cid,
+            Link::Open(at) => at,
+        };
+        if let Some(cid) = self.nodes.get(at as usize).and_then(|node| node.cid) {
+            return cid;
+        }
+        for place in 0..self.node(at).len() {
+            if let Some(Item::Tree(link @ Link::Open(_))) = self.node(at).get(place).copied() {
+                let cid = self.name(link);
+                if let Some(item) = self.change(at).and_then(|items| items.get_mut(place)) {
+                    *item = Item::Tree(Link::Closed(cid));
+                }
+            }
+        }
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        self.write(at, &mut out);
+        let cid = Cid::dag_cbor(&out);
+        self.out = out;
+        cid
+    }
+
+    /// Writes a node whose subtrees are all closed.
+    fn write(&self, at: u32, out: &mut Vec<u8>) {
+        let items = self.node(at);
+        let leaves = items.iter().filter(|item| matches!(item, Item::Leaf(..))).count();
+        out.extend_from_slice(&[0xa2, 0x61, b'e']);
+        head(out, 0x80, leaves as u64);
+        let mut before: &[u8] = &[];
+        for (number, item) in items.iter().enumerate() {
+            let Item::Leaf(span, value) = item else { continue };
+            let key = self.key(*span);
+            let shared = key.iter().zip(before).take_while(|(one, other)| one == other).count();
+            let rest = key.get(shared..).unwrap_or_default();
+            out.extend_from_slice(&[0xa4, 0x61, b'k']);
+            head(out, 0x40, rest.len() as u64);
+            out.extend_from_slice(rest);
+            out.extend_from_slice(&[0x61, b'p']);
+            head(out, 0x00, shared as u64);
+            out.extend_from_slice(&[0x61, b't']);
+            link(out, items.get(number + 1));
+            out.extend_from_slice(&[0x61, b'v']);
+            put_cid(out, value);
+            before = key;
+        }
+        out.extend_from_slice(&[0x61, b'l']);
+        link(out, items.first());
+    }
+}
+
+fn below(layer: u32) -> Result<u32, Error> {
+    layer.checked_sub(1).ok_or(Error::Depth)
+}
+
+/// The head of a CBOR item in its shortest form.
+fn head(out: &mut Vec<u8>, major: u8, value: u64) {
+    match value {
+        0..24 => out.push(major | value as u8),
+        24..0x100 => out.extend_from_slice(&[major | 24, value as u8]),
+        0x100..0x1_0000 => {
+            out.push(major | 25);
+            out.extend_from_slice(&(value as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(major | 26);
+            out.extend_from_slice(&(value as u32).to_be_bytes());
+        }
+    }
+}
+
+fn link(out: &mut Vec<u8>, item: Option<&Item>) {
+    match item {
+        Some(Item::Tree(Link::Closed(cid))) => put_cid(out, cid),
+        _ => out.push(0xf6),
+    }
+}
+
+fn put_cid(out: &mut Vec<u8>, cid: &Cid) {
+    out.extend_from_slice(&[0xd8, 0x2a, 0x58, 0x25, 0x00]);
+    out.extend_from_slice(cid.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;
