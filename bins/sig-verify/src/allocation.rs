@@ -8,7 +8,7 @@ use frame::{Header, HostId, Item, Kind, Tag};
 
 use crate::identity::{Decision, Identities};
 use crate::stage::Judge;
-use crate::verify::{Keys, Proof};
+use crate::verify::{Keys, Legacy, Proof};
 
 #[path = "../tests/cli/export.rs"]
 mod export;
@@ -57,7 +57,7 @@ fn judging_allocates_nothing_after_warm_up() {
     let lines = std::fs::read_to_string(format!("{FOLDER}/plc-export.jsonl")).unwrap();
     let index = didindex::DidIndex::open(&export::index(folder.path(), &lines)).unwrap();
     let identities = Identities::new(Some(index), None, Keys::Auto);
-    let proof = Proof::new(Keys::Auto);
+    let proof = Proof::new(Keys::Auto, Legacy::Pass, None);
     let mut judge = Judge { hosts: Default::default(), identities, proof };
     let (stream, mut out) = (stream(), Vec::new());
     let warm = judge_all(&mut judge, &stream, &mut out);

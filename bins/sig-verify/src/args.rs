@@ -1,5 +1,6 @@
 //! What the tool is told.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use didindex::DidIndex;
 
 use crate::identity::Identities;
 use crate::resolve::{Resolver, Upstream};
-use crate::verify::Keys;
+use crate::verify::{Keys, Legacy};
 
 /// Prove each event against the identity directory and append the verdict
 ///
@@ -30,6 +31,14 @@ pub(crate) struct Args {
     /// Which key of an account counts
     #[arg(long, value_name = "WHICH", default_value = "auto", env = "SOVEREIGN_KEYS")]
     pub(crate) keys: Keys,
+
+    /// What to do about commits without prevData or an op's prev, as older hosts send them
+    #[arg(long, value_name = "WHAT", default_value = "pass", env = "SOVEREIGN_LEGACY")]
+    pub(crate) legacy: Legacy,
+
+    /// Check one in N good signatures with a second implementation too; refusals always are
+    #[arg(long, value_name = "N", env = "SOVEREIGN_SECOND_OPINION")]
+    pub(crate) second_opinion: Option<NonZeroU64>,
 
     /// Where to keep what is not passed on, with the rule that failed
     #[arg(long, value_name = "FILE")]

@@ -50,7 +50,7 @@ impl cli::Tool for Args {
         let judge = Judge {
             hosts: Default::default(),
             identities: self.identities()?,
-            proof: Proof::new(self.keys),
+            proof: Proof::new(self.keys, self.legacy, self.second_opinion),
         };
         let rejects = self.rejects.as_deref().map(|path| Rejects::create(path, self.out.force));
         let rejects = rejects.transpose()?;

@@ -10,10 +10,12 @@ use atproto::car;
 use atproto::commit::{self, Signed};
 use atproto::event::{self, Action, Commit, Event, Op, Sync};
 use atproto::limits::{self, Limit, OPS_MAX};
-use atproto::mst;
+use atproto::mst::{self, Fault, Undo};
 use atproto::syntax::{self, Tid};
 use atproto::{Cid, loose};
 use frame::verdict::Rule;
+
+use crate::verify::Legacy;
 
 /// How much later than its receive time an event's rev may be, in microseconds.
 const REV_LATER_US_MAX: u64 = 5 * 60 * 1_000_000;
@@ -143,20 +145,49 @@ pub(crate) fn record(
     loose::walk(data).map(|notes| notes.is_strict()).map_err(|_| Rule::BAD_RECORD)
 }
 
-/// `bad-op`, `bad-node` and `missing-block`: the tree under `data` says of the op's path what the
-/// op says. The nodes on the way belong to an event's blocks; an event without `prevData` comes
-/// from a host that may leave those of a deleted path out.
-pub(crate) fn op_in_tree(
+/// `bad-inversion`, `bad-op`, `bad-node` and `missing-block`: the ops undone on the tree under
+/// `data` give the tree before. An account's first commit has no tree before: it only creates, and
+/// what is left is the empty tree.
+pub(crate) fn inversion(
+    undo: &mut Undo,
     commit: &Commit<'_>,
-    op: &Op<'_>,
     data: &Cid,
     blocks: &impl mst::Source,
 ) -> Result<(), Rule> {
+    let before = undo.undo(data, commit.ops, blocks).map_err(|fault| match fault {
+        Fault::Tree(mst::Error::MissingBlock(_)) => Rule::MISSING_BLOCK,
+        Fault::Tree(_) => Rule::BAD_NODE,
+        _ => Rule::BAD_OP,
+    })?;
+    if before == commit.prev_data.unwrap_or_else(mst::empty) {
+        Ok(())
+    } else {
+        Err(Rule::BAD_INVERSION)
+    }
+}
+
+/// `legacy`: a commit says what was before it, so that its ops can be undone; or it does not, and
+/// may.
+pub(crate) fn has_before(commit: &Commit<'_>, legacy: Legacy) -> Result<bool, Rule> {
+    let lacks_prev =
+        |op: Op<'_>| matches!(op.action, Action::Update | Action::Delete) && op.prev.is_none();
+    let lacks = (commit.since.is_some() && commit.prev_data.is_none())
+        || commit.ops.into_iter().any(lacks_prev);
+    match legacy {
+        Legacy::Refuse if lacks => Err(Rule::LEGACY),
+        _ => Ok(!lacks),
+    }
+}
+
+/// `bad-op`, `bad-node` and `missing-block`: the tree under `data` says of the op's path what the
+/// op says: what can be asked of a legacy commit. The nodes on the way belong to an event's
+/// blocks, but such hosts may leave those of a deleted path out.
+pub(crate) fn op_in_tree(op: &Op<'_>, data: &Cid, blocks: &impl mst::Source) -> Result<(), Rule> {
     match mst::find(op.path, data, blocks) {
         Ok(found) if found == op.cid => Ok(()),
         Ok(_) => Err(Rule::BAD_OP),
         Err(mst::Error::MissingBlock(_)) => match op.action {
-            Action::Delete if commit.prev_data.is_none() => Ok(()),
+            Action::Delete => Ok(()),
             // Nothing changed, so no node on the way had to be sent.
             Action::Update if op.prev == op.cid => Ok(()),
             _ => Err(Rule::MISSING_BLOCK),

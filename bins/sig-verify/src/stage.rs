@@ -63,6 +63,19 @@ impl Judge {
     }
 }
 
+impl Judge {
+    /// Stops the line if two implementations of a curve have said different things: one of them
+    /// is wrong, and it may have been so before.
+    fn agree(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !self.proof.disagreed(),
+            "two implementations of the same curve disagree about a signature, so no verdict can \
+             be trusted; nothing more is passed on. Keep the input and report it"
+        );
+        Ok(())
+    }
+}
+
 impl Stage<'_> {
     /// Goes through the input to its end.
     ///
@@ -148,7 +161,9 @@ impl Stage<'_> {
         {
             return self.keep(did, frame);
         }
-        match self.judge.decide(frame) {
+        let decided = self.judge.decide(frame);
+        self.judge.agree()?;
+        match decided {
             (_, Decision::Settled(verdict)) => self.settle(frame, &verdict),
             (did, Decision::Ask { history }) => {
                 self.judge.identities.ask(did, history);
@@ -193,6 +208,7 @@ impl Stage<'_> {
             let mut queue = self.hold.take(&did);
             while let Some(held) = queue.pop_front() {
                 let decision = held.frame().map(|frame| self.judge.decide(&frame).1);
+                self.judge.agree()?;
                 if let Some(Decision::Ask { history }) = decision {
                     queue.push_front(held);
                     self.judge.identities.ask(&did, history);

@@ -4,13 +4,16 @@
 //! account is, [`Proof::judge`] the rest, as often as there is something else to judge by.
 //!
 //! Always checked: the envelope, every block's hash, the commit's form, that envelope and commit
-//! speak of the same account and rev, the signature (low S), and that the tree has each op's
-//! record under its path as far as the event carries the tree. Not checked: that undoing the ops
-//! gives the tree before, and that the event continues the one before it.
+//! speak of the same account and rev, the signature (low S), and that undoing the ops on the tree
+//! gives `prevData`; of a legacy commit that the tree has each op's record under its path. Not
+//! checked: that the event continues the one before it.
+
+use std::num::NonZeroU64;
 
 use atproto::blocks::Blocks;
 use atproto::commit::Signed;
-use atproto::event::{Action, Commit, Event};
+use atproto::event::{Commit, Event};
+use atproto::mst::Undo;
 use didindex::{Period, Status};
 use frame::Frame;
 use frame::host::{Host, Role};
@@ -29,6 +32,16 @@ pub(crate) enum Keys {
     History,
     /// The present key, then the one that was valid at the rev
     Auto,
+}
+
+/// What is done about commits that do not say what was before them, as hosts sent them before
+/// Sync 1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Legacy {
+    /// Prove what can be proved, and note it
+    Pass,
+    /// Refuse them
+    Refuse,
 }
 
 /// How many keys of one account are tried: it takes many rotations within five minutes to have
@@ -72,13 +85,28 @@ impl Claim<'_> {
 /// What is needed to prove events one after the other without taking memory for each.
 pub(crate) struct Proof {
     blocks: Blocks,
+    undo: Undo,
     verifier: Verifier,
     keys: Keys,
+    legacy: Legacy,
+    disagreed: bool,
 }
 
 impl Proof {
-    pub(crate) fn new(keys: Keys) -> Proof {
-        Proof { blocks: Blocks::new(), verifier: Verifier::new(CACHE_KEYS), keys }
+    /// One acceptance in `second_opinion` is asked of both implementations of the curve.
+    pub(crate) fn new(keys: Keys, legacy: Legacy, second_opinion: Option<NonZeroU64>) -> Proof {
+        let verifier = Verifier::new(CACHE_KEYS);
+        let verifier = match second_opinion {
+            Some(every) => verifier.with_second_opinion(every),
+            None => verifier,
+        };
+        let (blocks, undo) = (Blocks::new(), Undo::new());
+        Proof { blocks, undo, verifier, keys, legacy, disagreed: false }
+    }
+
+    /// Whether two implementations of a curve ever said different things: then no verdict counts.
+    pub(crate) fn disagreed(&self) -> bool {
+        self.disagreed
     }
 
     /// Asks all rules that do not hinge on the account's identity.
@@ -119,7 +147,7 @@ impl Proof {
                 noted |= notes::ODD_RECORD;
             }
         }
-        noted |= if is_legacy(commit) { notes::LEGACY } else { 0 };
+        noted |= if rules::has_before(commit, self.legacy)? { 0 } else { notes::LEGACY };
         Ok(Claim { signed: Some(signed), notes: noted, ..Claim::unsigned(frame, event) })
     }
 
@@ -225,19 +253,23 @@ impl Proof {
         let key = PublicKey::from_bytes(&bytes).map_err(|_| Rule::UNKNOWN_KEY_TYPE)?;
         match self.verifier.verify(&key, &signed.digest, signed.commit.sig) {
             Ok(()) => Ok(bytes),
+            Err(Reject::Disagreement) => {
+                self.disagreed = true;
+                Err(Rule::BAD_SIGNATURE)
+            }
             Err(Reject::HighS) => Err(Rule::HIGH_S),
             Err(Reject::BadKey) => Err(Rule::UNKNOWN_KEY_TYPE),
             Err(_) => Err(Rule::BAD_SIGNATURE),
         }
     }
 
-    fn tree(&self, claim: &Claim<'_>, signed: &SignedClaim<'_>) -> Result<(), Rule> {
+    fn tree(&mut self, claim: &Claim<'_>, signed: &SignedClaim<'_>) -> Result<(), Rule> {
         let Event::Commit(commit) = &claim.event else { return Ok(()) };
-        let blocks = self.blocks.of(claim.body);
-        commit
-            .ops
-            .into_iter()
-            .try_for_each(|op| rules::op_in_tree(commit, &op, &signed.commit.data, &blocks))
+        let (blocks, data) = (self.blocks.of(claim.body), &signed.commit.data);
+        if claim.notes & notes::LEGACY == 0 {
+            return rules::inversion(&mut self.undo, commit, data, &blocks);
+        }
+        commit.ops.into_iter().try_for_each(|op| rules::op_in_tree(&op, data, &blocks))
     }
 }
 
@@ -292,11 +324,4 @@ fn rank(rule: Rule) -> u8 {
         Rule::TOMBSTONED | Rule::UNKNOWN_KEY_TYPE => 2,
         _ => 1,
     }
-}
-
-/// A commit as hosts sent it before the tree could be undone from what it says.
-fn is_legacy(commit: &Commit<'_>) -> bool {
-    let lacks_prev = |action: Action| matches!(action, Action::Update | Action::Delete);
-    (commit.since.is_some() && commit.prev_data.is_none())
-        || commit.ops.into_iter().any(|op| lacks_prev(op.action) && op.prev.is_none())
 }

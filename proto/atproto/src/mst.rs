@@ -26,6 +26,11 @@ pub const ENTRIES_MAX: u64 = 4096;
 /// 0 to 128.
 pub const DEPTH_MAX: usize = 129;
 
+/// The root of the tree without records: a node with no entry and no link.
+pub fn empty() -> Cid {
+    Cid::dag_cbor(&[0xa2, 0x61, b'e', 0x80, 0x61, b'l', 0xf6])
+}
+
 /// Why a tree cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -126,6 +126,10 @@ rules! {
     NO_PDS = 30, "no-pds";
     /// A record is not CBOR.
     BAD_RECORD = 31, "bad-record";
+    /// Undoing the ops on the tree does not give `prevData`.
+    BAD_INVERSION = 32, "bad-inversion";
+    /// `prevData` or an op's `prev` is missing, and such commits are not wanted.
+    LEGACY = 33, "legacy";
 }
 
 impl std::fmt::Display for Rule {

@@ -59,4 +59,8 @@ pub enum Reject {
     /// The key is no point of its curve: nothing can be proved with it.
     #[error("a key that is no point of its curve")]
     BadKey,
+    /// Two implementations of the curve say different things, so one of them is wrong: a reason
+    /// to stop, not to refuse.
+    #[error("two implementations of the curve disagree about a signature")]
+    Disagreement,
 }

@@ -7,6 +7,7 @@
 //! by strangers.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 
 use crate::{KEY_BYTES, PublicKey, Reject, backend};
 
@@ -33,6 +34,9 @@ pub struct Verifier {
     hash: RandomState,
     clock: u64,
     parsed: u64,
+    /// One acceptance in so many is asked of both implementations.
+    second_opinion: Option<NonZeroU64>,
+    accepted: u64,
 }
 
 impl Verifier {
@@ -40,10 +44,24 @@ impl Verifier {
     /// One key takes about 150 bytes; all of it is taken here, none later.
     #[must_use]
     pub fn new(keys: usize) -> Verifier {
-        let empty = || Slot { key: [0; KEY_BYTES], used: 0, parsed: backend::Parsed::NoPoint };
+        let empty = || Slot { key: [0; KEY_BYTES], used: 0, parsed: backend::Parsed::EMPTY };
         let count = keys.clamp(WAYS, KEYS_MAX).next_power_of_two() / WAYS;
         let sets = std::iter::repeat_with(|| std::array::from_fn(|_| empty())).take(count);
-        Verifier { sets: sets.collect(), hash: RandomState::new(), clock: 0, parsed: 0 }
+        Verifier {
+            sets: sets.collect(),
+            hash: RandomState::new(),
+            clock: 0,
+            parsed: 0,
+            second_opinion: None,
+            accepted: 0,
+        }
+    }
+
+    /// Asks both implementations of the curve of one acceptance in `every`, besides of every
+    /// refusal. Without the feature `native` there is one, and this changes nothing.
+    #[must_use]
+    pub fn with_second_opinion(self, every: NonZeroU64) -> Verifier {
+        Verifier { second_opinion: Some(every), ..self }
     }
 
     /// Whether `signature` is `key`'s over `digest`, the SHA-256 of what was signed.
@@ -69,10 +87,14 @@ impl Verifier {
         let Some(slot) = slot else { return Err(Reject::BadKey) };
         if known.is_none() {
             self.parsed += 1;
-            (slot.key, slot.parsed) = (bytes, backend::parse(key));
+            (slot.key, slot.parsed) = (bytes, backend::parse(key)?);
         }
         slot.used = self.clock;
-        backend::verify(&slot.parsed, digest, signature)
+        let twice =
+            self.second_opinion.is_some_and(|every| self.accepted.is_multiple_of(every.get()));
+        let verified = backend::verify(key, &slot.parsed, digest, signature, twice);
+        self.accepted += u64::from(verified.is_ok());
+        verified
     }
 
     /// How many keys were parsed so far: the misses of the cache.

@@ -33,23 +33,32 @@ impl Bench {
     }
 
     fn judge(&self, bodies: &[Vec<u8>]) -> Vec<Seen> {
+        self.judge_with(&[], bodies)
+    }
+
+    fn judge_with(&self, options: &[&str], bodies: &[Vec<u8>]) -> Vec<Seen> {
         let mut stream = Stream::of("pds.example");
         for (seq, body) in (1..).zip(bodies) {
             stream.event(1, seq, body);
         }
-        let seen = harness::proved(&["--index", &self.index, "--pass-all"], &stream.end());
+        let options = [&["--index", &self.index, "--pass-all"], options].concat();
+        let seen = harness::proved(&options, &stream.end());
         assert_eq!(seen.len(), bodies.len());
         seen
     }
 
     /// Damages one draft of each account, and expects this verdict of both.
     fn expect(&self, verdict: &str, damage: impl Fn(&mut Draft, &Secret)) {
+        self.expect_with(&[], verdict, damage);
+    }
+
+    fn expect_with(&self, options: &[&str], verdict: &str, damage: impl Fn(&mut Draft, &Secret)) {
         let damaged = [0, 1].map(|which| {
             let mut draft = self.draft(which);
             damage(&mut draft, &self.secrets[which]);
             draft.body()
         });
-        for seen in self.judge(&damaged) {
+        for seen in self.judge_with(options, &damaged) {
             assert_eq!(seen.verdict(), verdict);
         }
     }
@@ -208,10 +217,17 @@ fn ops_say_what_the_tree_says() {
         bench.expect("refused bad-path", |draft, _| draft.ops[0].path = path.into());
     }
     bench.expect("refused duplicate-path", |draft, _| draft.ops.push(draft.ops[0].clone()));
-    // A delete of what is not there needs nothing but the tree.
-    bench.expect("ok", |draft, _| {
+    // A delete of what was never there agrees with the tree, and not with the one before.
+    let delete = |prev| {
         let path = "app.bsky.feed.post/3zzzzzzzzzzzz".to_owned();
-        draft.ops.push(Op { action: "delete", path, cid: None, prev: Some(draft.commit) });
+        Op { action: "delete", path, cid: None, prev }
+    };
+    bench.expect("refused bad-inversion", |draft, _| draft.ops.push(delete(Some(draft.commit))));
+    bench.expect("refused bad-inversion", |draft, _| draft.ops.clear());
+    // Without what was before it, it is a commit of the old form.
+    bench.expect("ok", |draft, _| draft.ops.push(delete(None)));
+    bench.expect_with(&["--legacy", "refuse"], "refused legacy", |draft, _| {
+        draft.ops.push(delete(None));
     });
     // Signed by the account, and still no tree.
     bench.expect("refused bad-node", |draft, secret| {

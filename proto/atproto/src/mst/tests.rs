@@ -56,6 +56,7 @@ fn the_tree_without_entries_has_nothing() {
     let root = store.add(node(None, &[]));
     assert_eq!(root.to_string(), "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm");
     assert_eq!(find("a/1", &root, &store), Ok(None));
+    assert_eq!(root, empty());
 }
 
 #[test]
