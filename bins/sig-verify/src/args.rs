@@ -15,7 +15,9 @@ use crate::verify::{Keys, Legacy};
 ///
 /// Proved events are passed on; what is refused or cannot be checked is dropped, or kept by
 /// --rejects, unless --pass-all. Identities come from an index, from the directory itself, or
-/// from the index first and the directory where that falls short.
+/// from the index first and the directory where that falls short. The last commit of each account
+/// is remembered (of some 3.6 million accounts, in 400 MB): copies of it are dropped, earlier ones
+/// refused, and one that does not follow it is noted as a gap.
 #[derive(Debug, clap::Parser)]
 pub(crate) struct Args {
     #[command(flatten)]

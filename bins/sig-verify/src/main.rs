@@ -6,6 +6,8 @@ mod stage;
 mod rules;
 mod verify;
 
+mod heads;
+
 mod directory;
 mod identity;
 mod known;
@@ -51,6 +53,7 @@ impl cli::Tool for Args {
             hosts: Default::default(),
             identities: self.identities()?,
             proof: Proof::new(self.keys, self.legacy, self.second_opinion),
+            heads: Default::default(),
         };
         let rejects = self.rejects.as_deref().map(|path| Rejects::create(path, self.out.force));
         let rejects = rejects.transpose()?;

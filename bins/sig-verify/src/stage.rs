@@ -15,6 +15,7 @@ use frame::{Frame, Kind, Tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::counts::Counts;
+use crate::heads::{self, Heads};
 use crate::hold::{Held, Hold, reread};
 use crate::identity::{Decision, Identities};
 use crate::rejects::Rejects;
@@ -41,14 +42,31 @@ pub(crate) struct Judge {
     pub(crate) hosts: HostTable,
     pub(crate) identities: Identities,
     pub(crate) proof: Proof,
+    pub(crate) heads: Heads,
 }
 
 impl Judge {
-    /// What can be said of an event at present, and of whose account it is.
+    /// What can be said of an event at present, and of whose account it is. What is settled as
+    /// proved has become its account's head.
     pub(crate) fn decide<'a>(&mut self, frame: &Frame<'a>) -> (&'a str, Decision) {
-        let claim = match self.proof.examine(frame) {
+        let settled = |verdict| ("", Decision::Settled(verdict));
+        let event = match verify::open(frame.body()) {
+            Ok(event) => event,
+            Err(rule) => return settled(Verdict::refused(rule)),
+        };
+        let head = event.did().and_then(|did| self.heads.get(did));
+        if head.is_some_and(|head| heads::repeats(&head, &event)) {
+            return settled(Verdict::unchecked(Rule::REPEAT));
+        }
+        let claim = match self.proof.examine(frame, event) {
             Ok(claim) => claim,
-            Err(verdict) => return ("", Decision::Settled(verdict)),
+            Err(verdict) => return settled(verdict),
+        };
+        let next = claim.head();
+        let place = next.map(|next| heads::place(head.as_ref(), claim.event(), &next).notes());
+        let noted = match place.transpose() {
+            Ok(noted) => noted.unwrap_or(0),
+            Err(rule) => return settled(Verdict::refused(rule)),
         };
         if claim.is_identity() {
             self.identities.refresh(claim.did);
@@ -58,7 +76,15 @@ impl Judge {
             return (claim.did, Decision::Settled(Verdict::unchecked(Rule::HEARSAY)));
         }
         let proof = &mut self.proof;
-        let decision = self.identities.decide(claim.did, |view| proof.judge(&claim, host, view));
+        let decision = self.identities.decide(claim.did, |view| {
+            let verdict = proof.judge(&claim, host, view);
+            Verdict { notes: verdict.notes | noted, ..verdict }
+        });
+        if let (Decision::Settled(Verdict { status: Status::Ok, .. }), Some(next)) =
+            (decision, next)
+        {
+            self.heads.put(claim.did, next);
+        }
         (claim.did, decision)
     }
 }
@@ -184,6 +210,10 @@ impl Stage<'_> {
         let passes = self.pass_all
             || verdict.status == Status::Ok
             || verdict.rule == Some(Rule::UNKNOWN_TYPE);
+        if !passes && verdict.rule == Some(Rule::REPEAT) {
+            self.cli.stats().dropped(1);
+            return Ok(());
+        }
         self.counts.count(self.cli, verdict, passes);
         if passes {
             put_judged(self.output.buffer(), frame, verdict)?;

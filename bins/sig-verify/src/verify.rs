@@ -5,8 +5,8 @@
 //!
 //! Always checked: the envelope, every block's hash, the commit's form, that envelope and commit
 //! speak of the same account and rev, the signature (low S), and that undoing the ops on the tree
-//! gives `prevData`; of a legacy commit that the tree has each op's record under its path. Not
-//! checked: that the event continues the one before it.
+//! gives `prevData`; of a legacy commit that the tree has each op's record under its path. Whether
+//! the event continues the account's chain is asked in [`crate::heads`].
 
 use std::num::NonZeroU64;
 
@@ -20,6 +20,7 @@ use frame::host::{Host, Role};
 use frame::verdict::{Rule, Verdict, notes};
 use keys::{PublicKey, Reject, Verifier};
 
+use crate::heads::Head;
 use crate::identity::View;
 use crate::rules;
 
@@ -67,13 +68,23 @@ pub(crate) struct Claim<'a> {
 struct SignedClaim<'a> {
     commit: Signed<'a>,
     digest: [u8; 32],
-    rev_ms: u64,
+    head: Head,
 }
 
 impl Claim<'_> {
     /// Whether the event says that the account's identity changed.
     pub(crate) fn is_identity(&self) -> bool {
         matches!(self.event, Event::Identity(_))
+    }
+
+    /// The event.
+    pub(crate) fn event(&self) -> &Event<'_> {
+        &self.event
+    }
+
+    /// The head that the event makes its account's.
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.signed.as_ref().map(|signed| signed.head)
     }
 
     /// Whether an event without a signature came over a host that cannot speak for any account.
@@ -110,8 +121,11 @@ impl Proof {
     }
 
     /// Asks all rules that do not hinge on the account's identity.
-    pub(crate) fn examine<'a>(&mut self, frame: &Frame<'a>) -> Result<Claim<'a>, Verdict> {
-        let event = open(frame.body()).map_err(Verdict::refused)?;
+    pub(crate) fn examine<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        event: Event<'a>,
+    ) -> Result<Claim<'a>, Verdict> {
         let examined = match &event {
             Event::Commit(commit) => self.commit(frame, event, commit),
             Event::Sync(sync) => rules::sync_limits(sync).and_then(|()| {
@@ -169,7 +183,8 @@ impl Proof {
         rules::same_did(&commit, did)?;
         rules::same_rev(&commit, rev)?;
         let digest = commit.signed_digest();
-        Ok(SignedClaim { commit, digest, rev_ms: tid.micros() / 1000 })
+        let head = Head { rev: tid, commit: cid, data: commit.data };
+        Ok(SignedClaim { commit, digest, head })
     }
 
     /// Holds what was examined last against what is known of the account.
@@ -221,7 +236,8 @@ impl Proof {
     ) -> Result<[u8; keys::KEY_BYTES], Rule> {
         let keys = self.keys;
         let present = (keys != Keys::History).then(|| view.present());
-        let at_rev = view.periods_at(signed.rev_ms).filter(|_| keys != Keys::Current);
+        let at_rev =
+            view.periods_at(signed.head.rev.micros() / 1000).filter(|_| keys != Keys::Current);
         let mut why = None;
         let mut tried = None;
         for Period { key, status, .. } in present.into_iter().chain(at_rev).take(KEYS_MAX) {

@@ -29,6 +29,8 @@ mod refnet;
 #[path = "cli/damage.rs"]
 mod damage;
 // Which keys count.
+#[path = "cli/chain.rs"]
+mod chain;
 #[path = "cli/identity.rs"]
 mod identity;
 // Look-ups, and what goes on meanwhile.

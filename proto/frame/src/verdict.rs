@@ -130,6 +130,10 @@ rules! {
     BAD_INVERSION = 32, "bad-inversion";
     /// `prevData` or an op's `prev` is missing, and such commits are not wanted.
     LEGACY = 33, "legacy";
+    /// The account's head once more: a copy, and no error.
+    REPEAT = 34, "repeat";
+    /// The rev is earlier than the account's last, or is its last with another commit.
+    STALE_REV = 35, "stale-rev";
 }
 
 impl std::fmt::Display for Rule {
@@ -151,13 +155,19 @@ pub mod notes {
     pub const ODD_RECORD: u32 = 1 << 2;
     /// It lacks `prevData` or an op's `prev`, as hosts from before Sync 1.1 do.
     pub const LEGACY: u32 = 1 << 3;
+    /// Nothing was known of what the account did before.
+    pub const FIRST: u32 = 1 << 4;
+    /// It does not continue what the account did last.
+    pub const GAP: u32 = 1 << 5;
 
     /// Bits and the names that every tool shows.
-    pub const NAMES: [(u32, &str); 4] = [
+    pub const NAMES: [(u32, &str); 6] = [
         (FOREIGN, "foreign"),
         (FORMER_KEY, "former-key"),
         (ODD_RECORD, "odd-record"),
         (LEGACY, "legacy"),
+        (FIRST, "first"),
+        (GAP, "gap"),
     ];
 }
 

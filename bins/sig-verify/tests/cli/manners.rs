@@ -69,7 +69,8 @@ fn what_is_no_index_fails_and_is_named() {
 
 #[test]
 fn what_is_not_an_event_passes_untouched_and_in_order() {
-    let bench = Bench::new(2);
+    let mut bench = Bench::new(3);
+    let last = bench.events.pop().unwrap();
     let mut stream = bench.stream();
     stream.mark(1);
     let mut header = frame::Header::new(Kind(77), 5);
@@ -79,14 +80,14 @@ fn what_is_not_an_event_passes_untouched_and_in_order() {
     // A second stream behind the first, whose host 1 is another.
     stream.bytes.extend_from_slice(&frame::MAGIC);
     stream.host(1, Role::Pds, "other.example");
-    stream.event(1, 9, &bench.events[0]);
+    stream.event(1, 9, &last);
     let output = run(&["--index", &bench.index], &stream.end());
     assert_eq!(output.status.code(), Some(0));
     let (seen, _) = decode(&output.stdout);
     let kinds: Vec<u8> = seen.iter().map(|frame| frame.kind.0).collect();
     assert_eq!(kinds, [2, 2, 1, 1, 3, 77, 5, 2, 1, 6]);
     assert_eq!(seen[5].body, b"something new");
-    assert!(seen[2].notes().is_empty() && seen[8].notes() == ["foreign"]);
+    assert!(seen[2].notes() == ["first"] && seen[8].notes() == ["foreign", "gap"]);
 }
 
 #[test]

@@ -1,0 +1,145 @@
+//! What an account did last, and how the next event stands to it.
+
+use atproto::{Cid, Tid};
+use keys::Curve;
+
+use crate::forge::{Draft, MADE_US, Secret};
+use crate::harness::{self, Seen, Stream};
+use crate::index::{self, Account};
+
+struct Bench {
+    folder: tempfile::TempDir,
+    did: String,
+    secret: Secret,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let secret = Secret::new(Curve::K256, 1);
+        let account = Account::new(1, secret.public());
+        let folder = tempfile::tempdir().unwrap();
+        let did = account.did.clone();
+        index::build(folder.path(), &[account]);
+        Bench { folder, did, secret }
+    }
+
+    /// The account's first commit, or one like it at another time.
+    fn draft(&self, number: u64) -> Draft {
+        Draft::new(&self.did, &self.secret, number)
+    }
+
+    /// A commit that deletes all that `before` made: its tree is what `before` began with.
+    fn after(&self, before: &Draft, number: u64) -> Draft {
+        let mut draft = self.draft(number);
+        let (op, node) = (before.ops[0].clone(), b"\xa2ae\x80al\xf6".to_vec());
+        draft.ops[0] = crate::forge::Op { action: "delete", cid: None, prev: op.cid, ..op };
+        draft.object.data = Cid::dag_cbor(&node);
+        draft.blocks.truncate(1);
+        draft.blocks.push((draft.object.data, node));
+        draft.since = Some(before.rev.clone());
+        draft.prev_data = Some(before.object.data);
+        draft.sign(&self.secret);
+        draft
+    }
+
+    fn judge(&self, drafts: &[&Draft]) -> Vec<(String, Vec<&'static str>)> {
+        let index = self.folder.path().join("did.idx");
+        let mut stream = Stream::of("pds.example");
+        for (seq, draft) in (1..).zip(drafts) {
+            stream.event(1, seq, &draft.body());
+        }
+        let args = ["--index", harness::path(&index), "--pass-all"];
+        let seen = harness::proved(&args, &stream.end());
+        seen.iter().map(|seen: &Seen| (seen.verdict(), seen.notes())).collect()
+    }
+}
+
+fn said(verdict: &str, notes: &[&'static str]) -> (String, Vec<&'static str>) {
+    (verdict.to_owned(), notes.to_vec())
+}
+
+#[test]
+fn a_commit_follows_the_one_it_names_or_comes_behind_a_gap() {
+    let bench = Bench::new();
+    let first = bench.draft(1);
+    let next = bench.after(&first, 2);
+    let mut lost = bench.after(&first, 3);
+    lost.since = Some(Tid::new(MADE_US + 1, 7).to_string());
+    let verdicts = bench.judge(&[&first, &next]);
+    assert_eq!(verdicts, [said("ok", &["first"]), said("ok", &[])]);
+    let verdicts = bench.judge(&[&first, &lost, &bench.draft(4)]);
+    assert_eq!(verdicts, [said("ok", &["first"]), said("ok", &["gap"]), said("ok", &["gap"])]);
+    // The rev before is right and the tree is not, which is no less a gap.
+    let other = bench.draft(0);
+    let mut moved = bench.after(&other, 5);
+    moved.since = Some(first.rev.clone());
+    let verdicts = bench.judge(&[&first, &moved]);
+    assert_eq!(verdicts, [said("ok", &["first"]), said("ok", &["gap"])]);
+}
+
+#[test]
+fn what_is_earlier_is_stale_and_what_is_the_head_is_a_repeat() {
+    let bench = Bench::new();
+    let (first, later) = (bench.draft(1), bench.draft(9));
+    let mut other = bench.draft(9);
+    other.blocks[2].1.push(0);
+    other.put_record(b"\xa0".to_vec());
+    let twin = {
+        let mut twin = bench.after(&first, 9);
+        twin.since = None;
+        twin
+    };
+    let verdicts = bench.judge(&[&later, &first, &later, &twin, &other]);
+    assert_eq!(
+        verdicts,
+        [
+            said("ok", &["first"]),
+            said("refused stale-rev", &[]),
+            said("unchecked repeat", &[]),
+            said("refused stale-rev", &[]),
+            // It has the head's name, so nothing else of it matters.
+            said("unchecked repeat", &[]),
+        ]
+    );
+}
+
+#[test]
+fn what_is_refused_moves_nothing() {
+    let bench = Bench::new();
+    let first = bench.draft(1);
+    let mut forged = bench.after(&first, 5);
+    forged.sign(&Secret::new(Curve::K256, 9));
+    let next = bench.after(&first, 3);
+    let verdicts = bench.judge(&[&first, &forged, &next]);
+    assert_eq!(
+        verdicts,
+        [said("ok", &["first"]), said("refused bad-signature", &[]), said("ok", &[])]
+    );
+}
+
+#[test]
+fn a_sync_of_the_head_is_an_event_and_a_later_one_moves_the_rev_or_is_a_gap() {
+    let bench = Bench::new();
+    let first = bench.draft(1);
+    let sync = |number, data: Option<Cid>| {
+        let mut sync = Draft::sync(&bench.did, &bench.secret, number);
+        sync.object.data = data.unwrap_or(sync.object.data);
+        sync.sign(&bench.secret);
+        sync
+    };
+    let (same, later) = (sync(1, None), sync(2, Some(first.object.data)));
+    let mut next = bench.after(&first, 3);
+    next.since = Some(later.rev.clone());
+    let verdicts = bench.judge(&[&first, &same, &later, &next, &first, &sync(4, None)]);
+    assert_eq!(
+        verdicts,
+        [
+            said("ok", &["first"]),
+            said("ok", &[]),
+            said("ok", &[]),
+            said("ok", &[]),
+            said("refused stale-rev", &[]),
+            said("ok", &["gap"]),
+        ]
+    );
+}
