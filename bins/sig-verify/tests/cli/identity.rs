@@ -47,7 +47,8 @@ fn a_key_counts_from_five_minutes_before_its_operation_until_the_next_one() {
         let accounts = [account];
         for (at, keys) in ["current", "history", "auto"].into_iter().enumerate() {
             // Both are of one rev, so each is judged as if the other had not been.
-            let [old, new] = bodies.each_ref().map(|body| judge(&accounts, keys, &[body.clone()]));
+            let [old, new] =
+                bodies.each_ref().map(|body| judge(&accounts, keys, std::slice::from_ref(body)));
             assert_eq!(old[0].verdict(), by_old[at], "old key, {keys}, {rotated_ms}");
             assert_eq!(new[0].verdict(), by_new[at], "new key, {keys}, {rotated_ms}");
             let former = old[0].notes().contains(&"former-key");
