@@ -16,7 +16,7 @@ use crate::hosts::Hosts;
 use crate::merge::{Merge, Merged};
 use crate::record::Record;
 use crate::state;
-use crate::window::{KEPT_MS, RECOVERY_MS, Window};
+use crate::window::{KEPT_MS, Kept, RECOVERY_MS, Window};
 
 /// An operation so much later than the clock and than all before it is a mistake: believed, it
 /// would make old news of all that follow.
@@ -79,11 +79,12 @@ impl<'c> Keeper<'c> {
             Err(error @ Error::NotAnIndex { .. }) => return Err(cli::usage(error.to_string())),
             index => index?,
         };
+        beside::clean(path, index.id())?;
         let (mut window, mut hosts) = (Window::default(), Hosts::default());
         let mut cursor = index.base_cursor();
         let recovered = LogWriter::recover::<Error>(path, index.id(), |record| {
             let kept = state::from_log(&record, &mut hosts);
-            if window.add(kept, record.known) && !record.known {
+            if window.add(kept, record.known, record.nullified) && !record.known {
                 cursor.operations += 1;
             }
             cursor.created_ms = cursor.created_ms.max(record.created_ms);
@@ -96,7 +97,7 @@ impl<'c> Keeper<'c> {
                     "its log is missing, which holds the operations of the last three days; \
                      name the operations on disk (--ops ops/), or build it anew"
                 );
-                (begin_log(path, index.id())?, true)
+                (LogWriter::create(path, index.id())?, true)
             }
             recovered => {
                 let (log, cut) = recovered?;
@@ -112,7 +113,6 @@ impl<'c> Keeper<'c> {
             }
         };
         let seen = index.cursor();
-        beside::clean(path, index.id())?;
         let merge_at = merge_at.unwrap_or_else(|| merge_at_for(index.base_accounts()));
         let dids = state::accounts(window.all().iter().filter(|kept| !kept.known));
         let room = room(merge_at);
@@ -156,12 +156,31 @@ impl<'c> Keeper<'c> {
 
     /// How far behind the newest operation one may be.
     fn window_ms(&self) -> u64 {
-        if self.bare { KEPT_MS } else { RECOVERY_MS }
+        if self.bare { 2 * KEPT_MS } else { RECOVERY_MS }
     }
 
     /// Says that the operations on disk have been read.
-    pub(crate) fn caught_up(&mut self) {
+    ///
+    /// An index that has come without its log gets one here: of what was read, as far as it is of
+    /// the last days. What is nullified shows in what was read of the days before those.
+    pub(crate) fn caught_up(&mut self) -> anyhow::Result<()> {
+        if !self.bare {
+            return Ok(());
+        }
         self.bare = false;
+        let all = std::mem::take(&mut self.window);
+        let up_to_ms = self.index.base_cursor().created_ms;
+        let (old, new): (Vec<Kept>, Vec<Kept>) =
+            all.all().iter().partition(|kept| kept.record.created_ms <= up_to_ms);
+        for kept in Window::of_the_last_days(old, up_to_ms).iter().chain(&new) {
+            self.window.keep(kept);
+        }
+        let dids = state::accounts(self.window.all().iter());
+        self.compare(&dids, up_to_ms);
+        self.gather(0)?;
+        self.log.publish()?;
+        beside::sync_folder(&self.path)?;
+        self.publish(&dids)
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -193,20 +212,28 @@ impl<'c> Keeper<'c> {
         for record in batch {
             self.take_one(record);
         }
-        let dids = state::accounts(self.window.since(from).iter());
-        if self.bare {
-            self.compare(&dids);
+        if self.bare || self.window.len() == from {
+            return Ok(());
         }
+        self.gather(from)?;
+        self.log.commit()?;
+        self.publish(&state::accounts(self.window.since(from).iter()))
+    }
+
+    /// Gathers for the log what has come to the window after its first `from`.
+    fn gather(&mut self, from: usize) -> anyhow::Result<()> {
         for kept in self.window.since(from) {
-            self.log.push(&state::logged(&kept.record, kept.known, self.hosts.names()))?;
+            self.log.push(&state::logged(kept, self.hosts.names()))?;
             self.cursor.operations += u64::from(!kept.known);
             self.cursor.created_ms = self.cursor.created_ms.max(kept.record.created_ms);
             self.counts.operations += u64::from(!kept.known);
         }
-        if self.log.gathered() > 0 {
-            self.log.commit()?;
-        }
-        for did in &dids {
+        Ok(())
+    }
+
+    /// Puts what these accounts have become where readers see it.
+    fn publish(&mut self, dids: &[PlcDid]) -> anyhow::Result<()> {
+        for did in dids {
             let present = self.index.entry(did);
             let put = put(&mut self.delta, &self.index, &self.window, &self.hosts, did, present)?;
             match put {
@@ -243,7 +270,7 @@ impl<'c> Keeper<'c> {
         let old = record.created_ms < newest.saturating_sub(self.window_ms());
         if old && self.index.base_entry(&record.did).is_some() {
             self.counts.old += 1;
-        } else if self.window.add(*record, false) {
+        } else if self.window.add(*record, false, false) {
             self.newest_ms = newest.max(record.created_ms);
         } else {
             self.counts.repeated += 1;
@@ -251,14 +278,14 @@ impl<'c> Keeper<'c> {
     }
 
     /// Finds out which operations an index that has come without its log was built with.
-    fn compare(&mut self, dids: &[PlcDid]) {
+    fn compare(&mut self, dids: &[PlcDid], up_to_ms: u64) {
         let mut kept = Vec::new();
-        let up_to = self.index.base_cursor().created_ms;
         for did in dids {
             self.window.of(did, &mut kept);
             let Some(base) = self.index.base_entry(did) else { continue };
+            kept.retain(|kept| kept.record.created_ms <= up_to_ms);
             if state::says(&base, &state::changes(Some(base), &kept, &self.hosts)) {
-                self.window.mark_known(did, up_to);
+                self.window.mark_known(did, up_to_ms);
             }
         }
     }
@@ -282,11 +309,9 @@ impl<'c> Keeper<'c> {
     fn begin_merge(&mut self) -> anyhow::Result<()> {
         // As far as the delta is.
         let cursor = self.index.cursor();
-        let oldest = cursor.created_ms.saturating_sub(KEPT_MS);
-        let came = self.window.all().get(..self.published).unwrap_or_default();
-        let kept = came.iter().filter(|kept| kept.record.created_ms >= oldest).copied().collect();
+        let came = self.window.all().get(..self.published).unwrap_or_default().to_vec();
         let (hosts, published) = (self.hosts.names(), self.published);
-        let merge = Merge::begin(&self.path, &self.lock, cursor, kept, hosts, published)?;
+        let merge = Merge::begin(&self.path, &self.lock, cursor, came, hosts, published)?;
         self.cli.info(format_args!(
             "{}: merging {} states with {} accounts",
             self.path.display(),
@@ -323,13 +348,13 @@ impl<'c> Keeper<'c> {
         let next = DidIndex::open_base(sealed.temporary())?;
         let mut window = Window::default();
         for kept in &kept {
-            window.add(kept.record, true);
+            window.keep(kept);
         }
         for kept in self.window.since(published) {
-            log.push(&state::logged(&kept.record, kept.known, self.hosts.names()))?;
-            window.add(kept.record, kept.known);
+            log.push(&state::logged(kept, self.hosts.names()))?;
+            window.keep(kept);
         }
-        log.commit()?;
+        log.publish()?;
         let dids = state::accounts(self.window.since(published).iter());
         let room = room(self.merge_at);
         let mut delta = lay_out(&self.path, &next, &window, &self.hosts, &dids, id, room)?;
@@ -411,14 +436,6 @@ fn lay_out(
         }
         return Ok(delta);
     }
-}
-
-/// An empty log, on the disk.
-fn begin_log(path: &Path, id: u64) -> Result<LogWriter, Error> {
-    let mut log = LogWriter::create(path, id)?;
-    log.commit()?;
-    beside::sync_folder(path)?;
-    Ok(log)
 }
 
 /// So many states make a delta worth merging: some hours of the whole directory's, and no more

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
-use didindex::{Builder, Cursor, DidIndex, LogWriter, PlcDid, Sealed, beside};
+use didindex::{Builder, Cursor, DidIndex, LogWriter, PlcDid, Sealed};
 
 use crate::state;
-use crate::window::Kept;
+use crate::window::{Kept, Window};
 
 /// After so many accounts what has come is written, and a merge that is given up ends.
 const SETTLE_EVERY: u64 = 16 << 10;
@@ -44,19 +44,19 @@ struct Work {
     path: PathBuf,
     lock: File,
     cursor: Cursor,
-    kept: Vec<Kept>,
+    came: Vec<Kept>,
     hosts: Vec<Box<str>>,
     given_up: Arc<AtomicBool>,
 }
 
 impl Merge {
-    /// Begins. All that the first `published` operations of the window say is in the delta;
-    /// `kept` are those of them that can still matter, and `cursor` is as far as they go.
+    /// Begins. All that the first `published` operations of the window say is in the delta: these
+    /// are `came`, and `cursor` is as far as they go.
     pub(crate) fn begin(
         path: &Path,
         lock: &File,
         cursor: Cursor,
-        kept: Vec<Kept>,
+        came: Vec<Kept>,
         hosts: &[Box<str>],
         published: usize,
     ) -> anyhow::Result<Self> {
@@ -65,7 +65,7 @@ impl Merge {
             path: path.to_owned(),
             lock: lock.try_clone().context("lock")?,
             cursor,
-            kept,
+            came,
             hosts: hosts.to_vec(),
             given_up: Arc::clone(&given_up),
         };
@@ -97,7 +97,7 @@ impl Merge {
 
 impl Work {
     fn run(self) -> anyhow::Result<Merged> {
-        let Self { path, lock, cursor, kept, hosts, given_up } = self;
+        let Self { path, lock, cursor, came, hosts, given_up } = self;
         let index = DidIndex::open(&path)?;
         // With the hash of the old one the accounts come in the order in which they are written.
         let seed = index.seed();
@@ -123,14 +123,17 @@ impl Work {
             add(&mut builder, &index, &did)?;
         }
         let sealed = builder.seal(cursor)?;
-        match log(&path, sealed.id(), &kept, &hosts) {
-            Ok(log) => Ok(Merged { sealed, log, kept }),
-            Err(error) => {
-                // It belongs to an index that will not be.
-                let _ = std::fs::remove_file(beside::log(&path, sealed.id()));
-                Err(error)
+        let mut kept = Window::of_the_last_days(came, cursor.created_ms);
+        kept.iter_mut().for_each(|kept| kept.known = true);
+        let mut log = LogWriter::create(&path, sealed.id())?;
+        for kept in &kept {
+            log.push(&state::logged(kept, &hosts))?;
+            if log.gathered() >= WRITE_BYTES {
+                log.write()?;
             }
         }
+        log.commit()?;
+        Ok(Merged { sealed, log, kept })
     }
 }
 
@@ -140,16 +143,4 @@ fn add(builder: &mut Builder, index: &DidIndex, did: &PlcDid) -> Result<(), didi
         Some(entry) => builder.add(did, &state::as_it_is(entry)),
         None => Ok(()),
     }
-}
-
-fn log(path: &Path, id: u64, kept: &[Kept], hosts: &[Box<str>]) -> anyhow::Result<LogWriter> {
-    let mut log = LogWriter::create(path, id)?;
-    for kept in kept {
-        log.push(&state::logged(&kept.record, true, hosts))?;
-        if log.gathered() >= WRITE_BYTES {
-            log.write()?;
-        }
-    }
-    log.commit()?;
-    Ok(log)
 }

@@ -1,6 +1,7 @@
 //! What a new index gets beside it, so that it can be kept current: the log of the last days'
 //! operations, and a delta without room, by which its readers learn that it is superseded.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use didindex::{Cursor, DeltaWriter, Error, LogWriter, Room, Sealed, Summary, beside};
@@ -8,7 +9,7 @@ use didindex::{Cursor, DeltaWriter, Error, LogWriter, Room, Sealed, Summary, bes
 use crate::hosts::Hosts;
 use crate::record::Record;
 use crate::state;
-use crate::window::KEPT_MS;
+use crate::window::{KEPT_MS, Kept};
 
 /// The log is written in pieces of this size.
 const WRITE_BYTES: usize = 1 << 20;
@@ -30,10 +31,23 @@ impl Sidecar {
         Ok(Self { index: index.to_owned(), id, log, oldest_ms, published: false })
     }
 
-    /// Keeps of an account's operations those of the last days.
-    pub(crate) fn keep(&mut self, records: &[Record], hosts: &Hosts) -> Result<(), Error> {
-        for record in records.iter().filter(|record| record.created_ms >= self.oldest_ms) {
-            self.log.push(&state::logged(record, true, hosts.names()))?;
+    /// Keeps of an account's operations those of the last days; `valid` are the places of those
+    /// that count.
+    pub(crate) fn keep(
+        &mut self,
+        records: &[Record],
+        valid: &[usize],
+        hosts: &Hosts,
+    ) -> Result<(), Error> {
+        if records.iter().all(|record| record.created_ms < self.oldest_ms) {
+            return Ok(());
+        }
+        let valid: HashSet<usize> = valid.iter().copied().collect();
+        for (place, record) in records.iter().enumerate() {
+            if record.created_ms >= self.oldest_ms {
+                let kept = Kept::known(*record, !valid.contains(&place));
+                self.log.push(&state::logged(&kept, hosts.names()))?;
+            }
         }
         if self.log.gathered() >= WRITE_BYTES { self.log.write() } else { Ok(()) }
     }
@@ -41,7 +55,7 @@ impl Sidecar {
     /// Makes it durable, then gives the index its name in the place of one that may be there. The
     /// caller holds its lock.
     pub(crate) fn publish(mut self, sealed: Sealed, cursor: Cursor) -> Result<Summary, Error> {
-        self.log.commit()?;
+        self.log.publish()?;
         let mut delta = DeltaWriter::create(&self.index, self.id, Room { slots: 0, bytes: 0 })?;
         delta.set_cursor(cursor);
         delta.publish()?;

@@ -23,13 +23,11 @@ pub(crate) fn changes<'a>(
     kept: &[Kept],
     hosts: &'a Hosts,
 ) -> Vec<Change<'a>> {
-    let kept: Vec<Kept> = match base {
-        Some(_) => kept.iter().filter(|first| !is_second(first, kept)).copied().collect(),
-        None => kept.to_vec(),
-    };
+    let oldest = kept.iter().map(|kept| kept.record.created_ms).min().unwrap_or(u64::MAX);
+    let counts = |one: &&Kept| !one.nullified && (base.is_none() || !is_second(one, kept));
+    let kept: Vec<Kept> = kept.iter().filter(counts).copied().collect();
     let mut changes = Vec::new();
     let whole = kept.iter().any(|kept| kept.record.prev.is_none());
-    let oldest = kept.iter().map(|kept| kept.record.created_ms).min().unwrap_or(u64::MAX);
     if let Some(base) = base
         && !whole
     {
@@ -83,14 +81,11 @@ pub(crate) fn says(entry: &Entry<'_>, changes: &[Change<'_>]) -> bool {
 }
 
 /// A record of the log.
-pub(crate) fn logged<'a>(
-    record: &Record,
-    known: bool,
-    hosts: &'a [Box<str>],
-) -> didindex::Record<'a> {
-    let Record { did, id, prev, created_ms, key, host } = *record;
+pub(crate) fn logged<'a>(kept: &Kept, hosts: &'a [Box<str>]) -> didindex::Record<'a> {
+    let Kept { record, known, nullified, .. } = *kept;
+    let Record { did, id, prev, created_ms, key, host } = record;
     let host = host.and_then(|number| hosts.get(number as usize)).map(|name| &**name);
-    didindex::Record { did, name: id, prev, created_ms, key, host, known }
+    didindex::Record { did, name: id, prev, created_ms, key, host, known, nullified }
 }
 
 /// The same from the log.

@@ -164,7 +164,10 @@ impl<'c> Update<'c> {
                 Ok(first) => self.take(first, &pieces)?,
                 Err(RecvTimeoutError::Timeout) if self.cli.stopping() => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.keeper.caught_up()?;
+                    return self.keeper.tend();
+                }
             }
             self.show();
         }
@@ -201,7 +204,7 @@ impl<'c> Update<'c> {
                 self.number = 0;
                 if files_read {
                     self.flush()?;
-                    self.keeper.caught_up();
+                    self.keeper.caught_up()?;
                 }
             }
             Piece::Lines(lines) => {

@@ -3,10 +3,10 @@
 //! An account can, for 72 hours, follow an older operation than its last. What lies further back
 //! is settled, and the index keeps no more of it than what it came to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use didindex::PlcDid;
-use plc::chain::Link;
+use plc::chain::{self, Link};
 
 use crate::record::{Id, Record};
 
@@ -22,8 +22,18 @@ pub(crate) struct Kept {
     pub(crate) record: Record,
     /// The index itself was built with it.
     pub(crate) known: bool,
+    /// It is nullified, and stays so: no operation that follows later brings one back. What it
+    /// follows may have left the window before it.
+    pub(crate) nullified: bool,
     /// 1 + place of the account's operation that came before; 0 for its first.
     before: u32,
+}
+
+impl Kept {
+    /// One that the index itself is built with.
+    pub(crate) fn known(record: Record, nullified: bool) -> Self {
+        Self { record, known: true, nullified, before: 0 }
+    }
 }
 
 impl Link for Kept {
@@ -52,7 +62,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// Takes one in, unless it is there already; says whether it was not.
-    pub(crate) fn add(&mut self, record: Record, known: bool) -> bool {
+    pub(crate) fn add(&mut self, record: Record, known: bool, nullified: bool) -> bool {
         let last = self.last.entry(record.did).or_insert(0);
         let mut place = *last;
         while let Some(kept) = at(&self.kept, place) {
@@ -61,10 +71,15 @@ impl Window {
             }
             place = kept.before;
         }
-        self.kept.push(Kept { record, known, before: *last });
+        self.kept.push(Kept { record, known, nullified, before: *last });
         // Four billion operations in memory are more than there is memory.
         *last = self.kept.len() as u32;
         true
+    }
+
+    /// The same of one that was in a window.
+    pub(crate) fn keep(&mut self, kept: &Kept) {
+        self.add(kept.record, kept.known, kept.nullified);
     }
 
     /// An account's operations, in the order in which they came.
@@ -87,6 +102,21 @@ impl Window {
         }
     }
 
+    /// Operations of the last days out of all of an account's that are there, of which those that
+    /// are nullified are marked.
+    pub(crate) fn of_the_last_days(mut all: Vec<Kept>, newest_ms: u64) -> Vec<Kept> {
+        // Stable: in one millisecond the operation that came later is the later one.
+        all.sort_by_key(|kept| kept.record.did);
+        for account in all.chunk_by_mut(|a, b| a.record.did == b.record.did) {
+            if account.len() > 1 {
+                mark_nullified(account);
+            }
+        }
+        let oldest_ms = newest_ms.saturating_sub(KEPT_MS);
+        all.retain(|kept| kept.record.created_ms >= oldest_ms);
+        all
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.kept.len()
     }
@@ -99,6 +129,17 @@ impl Window {
     /// Those that came after the first `count`.
     pub(crate) fn since(&self, count: usize) -> &[Kept] {
         self.kept.get(count..).unwrap_or_default()
+    }
+}
+
+/// Marks what is nullified of an account's operations.
+fn mark_nullified(account: &mut [Kept]) {
+    let counting: Vec<Kept> = account.iter().filter(|kept| !kept.nullified).copied().collect();
+    let valid = chain::valid(&counting).valid;
+    let valid: HashSet<Id> =
+        valid.iter().filter_map(|place| counting.get(*place)).map(|kept| kept.record.id).collect();
+    for kept in account {
+        kept.nullified |= !valid.contains(&kept.record.id);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -67,6 +68,15 @@ impl Place {
         let index = DidIndex::open(&self.path("did.idx")).unwrap();
         index.verify().unwrap();
         index
+    }
+}
+
+impl Place {
+    /// What an index leaves in its folder.
+    fn files(&self) -> BTreeSet<OsString> {
+        let id = self.index().id();
+        let [log, delta] = ["log", "delta"].map(|ending| format!("did.idx.{id:016x}.{ending}"));
+        ["did.idx".into(), "did.idx.lock".into(), log, delta].map(OsString::from).into()
     }
 }
 
@@ -335,7 +345,7 @@ fn an_index_is_replaced_only_when_asked_and_only_by_a_whole_one() {
     assert_eq!(fs::read(place.path("did.idx")).unwrap(), before);
     let names: BTreeSet<_> =
         fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, BTreeSet::from(["did.idx".into(), "did.idx.lock".into()]));
+    assert_eq!(names, place.files());
 }
 
 #[test]
@@ -514,7 +524,7 @@ fn kill_9_while_operations_lie_on_the_disk_leaves_nothing_of_them() {
     child.wait().unwrap();
     let names: BTreeSet<_> =
         fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, BTreeSet::from(["did.idx".into(), "did.idx.lock".into()]));
+    assert_eq!(names, place.files());
     assert_eq!(place.index().info().entries, 120);
 }
 

@@ -107,7 +107,7 @@ fn all(index: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
 fn id_of(other: &str, name: &str) -> Option<u64> {
     let rest = other.strip_prefix(name)?.strip_prefix('.')?;
     let (id, ending) = rest.split_once('.')?;
-    let known = matches!(ending, "log" | "delta" | "delta.tmp");
+    let known = matches!(ending, "log" | "log.tmp" | "delta" | "delta.tmp");
     let digits = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     (known && digits).then(|| u64::from_str_radix(id, 16).ok()).flatten()
 }

@@ -18,7 +18,8 @@
 //!      0    4 checksum   CRC32C of what follows in the record
 //!      4    2 bytes      length of the record, 46..=356
 //!      6    1 flags      bits 0..2 key: 0 known, 1 none, 2 of unknown type, 3 tombstone;
-//!                        4 it follows another; 8 the index itself knows it; others 0
+//!                        4 it follows another; 8 the index itself knows it; 16 it is nullified
+//!                        for good by one of which the log may know no more; others 0
 //!      7   15 did
 //!     22   16 name       the first half of its CID's digest
 //!     38    8 created    when the directory accepted it, unix ms
@@ -42,7 +43,7 @@
 //! A reader refuses a version that it does not know. **Versions.** 1: as above.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -65,6 +66,7 @@ const RECORD_BYTES_MAX: usize = FIXED_BYTES + NAME_BYTES + KEY_BYTES + HOST_BYTE
 const KEY_MASK: u8 = 3;
 const FOLLOWS: u8 = 4;
 const KNOWN: u8 = 8;
+const NULLIFIED: u8 = 16;
 
 const _: () = assert!(RECORD_BYTES_MAX == 356);
 
@@ -86,6 +88,8 @@ pub struct Record<'a> {
     pub host: Option<&'a str>,
     /// The index itself was built with it.
     pub known: bool,
+    /// It is nullified, and kept to be recognised when it comes again.
+    pub nullified: bool,
 }
 
 impl<'a> Record<'a> {
@@ -103,6 +107,7 @@ impl<'a> Record<'a> {
         };
         flags |= if self.prev.is_some() { FOLLOWS } else { 0 };
         flags |= if self.known { KNOWN } else { 0 };
+        flags |= if self.nullified { NULLIFIED } else { 0 };
         // Checksum and length are filled in below.
         out.extend_from_slice(&[0, 0, 0, 0, 0, 0, flags]);
         out.extend_from_slice(self.did.as_bytes());
@@ -151,6 +156,7 @@ impl<'a> Record<'a> {
             key,
             host: (!host.is_empty()).then_some(host),
             known: flags & KNOWN != 0,
+            nullified: flags & NULLIFIED != 0,
         })
     }
 }
@@ -160,27 +166,31 @@ impl<'a> Record<'a> {
 pub struct LogWriter {
     file: File,
     path: PathBuf,
+    /// It has not got its name yet.
+    unnamed: bool,
     /// Behind the last record that is durable.
     bytes: u64,
     gathered: Vec<u8>,
 }
 
 impl LogWriter {
-    /// Begins the log of the index that has, or will have, that id.
+    /// Begins the log of the index that has, or will have, that id. It is one when
+    /// [`LogWriter::publish`] gives it its name.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn create(index: &Path, id: u64) -> Result<Self, Error> {
         let path = beside::log(index, id);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = file.map_err(beside::io_error("create", &path))?;
+        let temporary = beside::temporary(&path);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
+        let file = file.map_err(beside::io_error("create", &temporary))?;
         let mut head = [0; HEAD_BYTES];
         put(&mut head, 0, &MAGIC);
         put(&mut head, 8, &VERSION.to_le_bytes());
         put(&mut head, 16, &id.to_le_bytes());
         let checksum = crc32c::crc32c(head.get(..HEAD_CHECKSUM_AT).unwrap_or_default());
         put(&mut head, HEAD_CHECKSUM_AT, &checksum.to_le_bytes());
-        Ok(Self { file, path, bytes: 0, gathered: head.to_vec() })
+        Ok(Self { file, path, unnamed: true, bytes: 0, gathered: head.to_vec() })
     }
 
     /// Goes on with a log, cuts off what a crash left behind its last whole record, and says how
@@ -207,7 +217,8 @@ impl LogWriter {
             file.set_len(bytes).map_err(beside::io_error("cut", &path))?;
         }
         file.seek(SeekFrom::Start(bytes)).map_err(beside::io_error("read", &path))?;
-        Ok((Self { file, path, bytes, gathered: Vec::new() }, length.saturating_sub(bytes)))
+        let log = Self { file, path, unnamed: false, bytes, gathered: Vec::new() };
+        Ok((log, length.saturating_sub(bytes)))
     }
 
     /// Gathers a record for the next [`LogWriter::commit`].
@@ -250,10 +261,31 @@ impl LogWriter {
         self.file.sync_data().map_err(beside::io_error("sync", &self.path))
     }
 
+    /// Makes durable what has gathered since it was begun, and gives it its name.
+    ///
+    /// # Errors
+    /// As [`LogWriter::commit`].
+    pub fn publish(&mut self) -> Result<(), Error> {
+        self.commit()?;
+        let temporary = beside::temporary(&self.path);
+        fs::rename(&temporary, &self.path).map_err(beside::io_error("rename", &temporary))?;
+        self.unnamed = false;
+        Ok(())
+    }
+
     /// Length of the log, as far as it is written.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        if self.unnamed {
+            // What stays is removed by the next writer.
+            let _ = fs::remove_file(beside::temporary(&self.path));
+        }
     }
 }
 
@@ -280,11 +312,6 @@ impl Records {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let read = (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head);
         read.map_err(beside::io_error("read", &path))?;
-        if head.len() < HEAD_BYTES && head.iter().all(|byte| *byte == 0) {
-            // Its first sync makes a log one.
-            let source = io::ErrorKind::NotFound.into();
-            return Err(Error::Io { doing: "read", path, source });
-        }
         let magic = bytes_at(&head, 0);
         if magic != MAGIC {
             return Err(Error::NotALog { found: magic });

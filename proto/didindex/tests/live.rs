@@ -163,7 +163,7 @@ proptest! {
         for record in &records {
             log.push(&record.lend(known)).unwrap();
         }
-        log.commit().unwrap();
+        log.publish().unwrap();
         let (read, cut) = recover(&place, 7);
         prop_assert_eq!(cut, 0);
         prop_assert_eq!(read.len(), records.len());
@@ -180,6 +180,7 @@ proptest! {
     ) {
         let place = Place::new();
         let mut log = LogWriter::create(&place.path, 7).unwrap();
+        log.publish().unwrap();
         let mut ends = vec![64];
         for record in &records {
             log.push(&record.lend(false)).unwrap();
@@ -227,6 +228,7 @@ impl Kept {
             key: *key,
             host: host.as_deref(),
             known,
+            nullified: !known,
         }
     }
 }
@@ -264,8 +266,10 @@ fn a_log_torn_at_any_byte_gives_its_whole_records_and_goes_on() {
         key: key(number),
         host: Some("pds.example"),
         known: false,
+        nullified: false,
     };
     let mut log = LogWriter::create(&place.path, 7).unwrap();
+    log.publish().unwrap();
     let mut ends = Vec::new();
     for number in 0..4 {
         log.push(&record(number)).unwrap();
@@ -278,7 +282,7 @@ fn a_log_torn_at_any_byte_gives_its_whole_records_and_goes_on() {
     for torn in 0..=whole.len() {
         fs::write(&path, &whole[..torn]).unwrap();
         if torn < 64 {
-            // Its first sync makes a log one, and nothing names it before that.
+            // It has no name before its head is durable.
             assert!(LogWriter::recover::<Error>(&place.path, 7, |_| Ok(())).is_err());
             continue;
         }
@@ -301,7 +305,7 @@ fn a_log_torn_at_any_byte_gives_its_whole_records_and_goes_on() {
 fn a_log_of_another_index_or_version_is_refused() {
     let place = Place::new();
     assert!(matches!(Records::open(&place.path, 7), Err(Error::Io { .. })));
-    LogWriter::create(&place.path, 7).unwrap().commit().unwrap();
+    LogWriter::create(&place.path, 7).unwrap().publish().unwrap();
     let path = beside::log(&place.path, 7);
     assert!(path.to_str().unwrap().ends_with("did.idx.0000000000000007.log"));
     fs::copy(&path, beside::log(&place.path, 8)).unwrap();
@@ -418,8 +422,7 @@ fn verify_finds_a_damaged_delta_and_a_log_that_lacks_operations() {
     let id = place.build(3);
     let mut delta = place.delta(id, ROOM);
     delta.put(&did(1), &[change(9, 50, Some("b.example"))], Some(false)).unwrap();
-    let mut log = LogWriter::create(&place.path, id).unwrap();
-    log.commit().unwrap();
+    LogWriter::create(&place.path, id).unwrap().publish().unwrap();
     place.open().verify().unwrap();
     delta.set_cursor(Cursor { operations: CURSOR.operations + 1, ..CURSOR });
     let lacks = place.open().verify();
@@ -442,6 +445,7 @@ fn what_belongs_to_older_indexes_is_removed_and_nothing_else() {
         ".00000000000000aa.log",
         ".00000000000000aa.delta",
         ".00000000000000aa.delta.tmp",
+        ".00000000000000bb.log.tmp",
         ".00000000000000bb.delta.tmp",
     ];
     let kept = [
