@@ -27,7 +27,7 @@ const HOUR_MS: u64 = 3600 * 1000;
 
 #[test]
 fn any_order_and_any_split_give_the_index_of_all_operations() {
-    for seed in 0..150 {
+    for seed in 0..8 {
         let mut dice = Dice::new(seed);
         let (accounts, count) = (5 + dice.below(40), 100 + dice.below(400));
         let lines = operations(&mut dice, accounts, count);
@@ -35,9 +35,9 @@ fn any_order_and_any_split_give_the_index_of_all_operations() {
         let place = Place::new();
         let mut at = dice.below(come.len());
         place.build("did.idx", &text(&come[..at]));
-        let (mut merges, merge_at) = (0, (1 + dice.below(200)).to_string());
+        let (mut merges, merge_at) = (0, (1 + dice.below(60)).to_string());
         while at < come.len() {
-            let to = at + 1 + dice.below(come.len() - at);
+            let to = at + 1 + dice.below((come.len() - at).min(100));
             let summary = place.update(&["--merge-at", &merge_at], &text(&come[at..to]));
             merges += summary["merges"].as_u64().unwrap();
             at = to;
