@@ -8,7 +8,7 @@ use cli::units::Span;
 
 use crate::fault::Share;
 use crate::mix::Mix;
-use crate::plc_http::{Limit, Outage};
+use crate::plc_limit::{Limits, Outage, RetryAfter};
 
 /// A whole AT Protocol network on this machine: a PLC directory and any number of hosts
 ///
@@ -23,6 +23,8 @@ pub struct Args {
     pub made: MadeUp,
     #[command(flatten)]
     pub replay: Replay,
+    #[command(flatten)]
+    pub plc: Plc,
     #[command(flatten)]
     pub faults: Faults,
     #[command(flatten)]
@@ -156,6 +158,30 @@ pub struct Replay {
 }
 
 #[derive(Debug, Group)]
+#[command(next_help_heading = "The directory")]
+pub struct Plc {
+    /// It knows no sequence numbers and no stream, like the official server before 2026
+    #[arg(long)]
+    pub plc_old: bool,
+
+    /// Most operations in a page of its export
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub plc_page: u64,
+
+    /// Operations that its stream reaches back over [default: all]
+    #[arg(long, value_name = "N")]
+    pub plc_window: Option<usize>,
+
+    /// So many operations in a row have the same createdAt
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub plc_crowd: u32,
+
+    /// Share of operations that appear late: with a createdAt up to 20 s before that of others
+    #[arg(long, value_name = "SHARE", default_value = "0")]
+    pub plc_late: Share,
+}
+
+#[derive(Debug, Group)]
 #[command(next_help_heading = "Faults")]
 pub struct Faults {
     /// Share of events that a false copy goes before
@@ -166,13 +192,22 @@ pub struct Faults {
     #[arg(long, value_name = "SHARE", default_value = "0")]
     pub damage: Share,
 
-    /// Reset each connection after so many events
+    /// Reset each connection, also of the directory's stream, after so many events
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
     pub drop_conn: Option<u64>,
 
-    /// Refuse requests to the directory beyond so many in a window of time (500/300s)
-    #[arg(long, value_name = "N/WINDOW")]
-    pub plc_limit: Option<Limit>,
+    /// Refuse requests to the directory beyond so many in a window of time (500/300s), from a time
+    /// after the start on beyond others (50/2s,20s:100/2s)
+    #[arg(long, value_name = "N/WINDOW,...")]
+    pub plc_limit: Option<Limits>,
+
+    /// How such a refusal says when to come again
+    #[arg(long, value_enum, default_value_t = RetryAfter::Seconds)]
+    pub plc_retry_after: RetryAfter,
+
+    /// The directory says in each answer what its limit is (RateLimit-*)
+    #[arg(long, requires = "plc_limit")]
+    pub plc_headers: bool,
 
     /// The directory answers 503 in this time after the start (5s-12s)
     #[arg(long, value_name = "START-END")]

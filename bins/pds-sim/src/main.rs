@@ -6,9 +6,9 @@
 //! A map: [`args`] the command line; [`network`] what listens and for how long; [`life`] when
 //! things happen; [`world`] what happens, with [`mix`], [`record`], [`fault`] and [`truth`];
 //! [`repo`], [`mst`], [`commit`], [`block`], [`key`], [`clock`] what repositories are made of;
-//! [`operation`] and [`plc`] the directory; [`capture`] what was recorded; [`events`], [`log`]
-//! and [`host`] what is served; [`serve`], [`wire`], [`tls`], [`subscribe`], [`xrpc`] and
-//! [`plc_http`] how.
+//! [`operation`], [`plc`] and [`plc_document`] the directory; [`capture`] what was recorded;
+//! [`events`], [`log`] and [`host`] what is served; [`serve`], [`wire`], [`tls`], [`subscribe`],
+//! [`xrpc`], [`plc_http`], [`plc_stream`] and [`plc_limit`] how.
 
 mod args;
 mod network;
@@ -34,8 +34,11 @@ mod host;
 mod log;
 mod operation;
 mod plc;
+mod plc_document;
 
 mod plc_http;
+mod plc_limit;
+mod plc_stream;
 mod serve;
 mod stats;
 mod subscribe;

@@ -31,13 +31,16 @@ pub enum Happening {
     Birth,
     /// The directory gets another key and the host goes on signing with the old one.
     Stale,
+    /// The owner takes back by the stronger rotation key what the host did to the DID: the
+    /// directory nullifies it.
+    Recover,
 }
 
 /// Weights of what happens.
 #[derive(Clone, Debug)]
-pub struct Mix([(Happening, u32); 12]);
+pub struct Mix([(Happening, u32); 13]);
 
-const NAMES: [(&str, Happening); 12] = [
+const NAMES: [(&str, Happening); 13] = [
     ("create", Happening::Create),
     ("update", Happening::Update),
     ("delete", Happening::Delete),
@@ -50,13 +53,14 @@ const NAMES: [(&str, Happening); 12] = [
     ("remove", Happening::Remove),
     ("birth", Happening::Birth),
     ("stale", Happening::Stale),
+    ("recover", Happening::Recover),
 ];
 
 impl Default for Mix {
     /// Roughly what a busy host sends, with the rare things often enough to be met in a short run.
     fn default() -> Self {
-        let weights = [720, 90, 100, 40, 10, 8, 8, 6, 6, 2, 10, 0];
-        let mut mix = [(Happening::Create, 0); 12];
+        let weights = [720, 90, 100, 40, 10, 8, 8, 6, 6, 2, 10, 0, 0];
+        let mut mix = [(Happening::Create, 0); 13];
         for (slot, ((_, happening), weight)) in mix.iter_mut().zip(NAMES.into_iter().zip(weights)) {
             *slot = (happening, weight);
         }

@@ -25,7 +25,7 @@ use crate::host::{Host, lock};
 use crate::life::{Pace, Playback, live, wait_for_hosts};
 use crate::log::{Event, Log};
 use crate::plc::Directory;
-use crate::plc_http::{self, Served};
+use crate::plc_http::{self, Manner, Served};
 use crate::serve::{Door, serve, serve_plain};
 use crate::stats::Stats;
 use crate::subscribe::Hub;
@@ -117,7 +117,17 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
         .with_context(|| format!("{}: the directory cannot listen", args.network.plc_listen))?;
     let plc_url = format!("http://{}", plc.local_addr()?);
     let faults = &args.faults;
-    let served = Served::new(directory, faults.plc_limit, faults.plc_outage, Arc::clone(&stats));
+    let manner = Manner {
+        limits: faults.plc_limit.clone(),
+        retry_after: faults.plc_retry_after,
+        headers: faults.plc_headers,
+        outage: faults.plc_outage,
+        old: args.plc.plc_old,
+        page: args.plc.plc_page,
+        window: args.plc.plc_window,
+        drop_every: faults.drop_conn,
+    };
+    let served = Served::new(directory, manner, Arc::clone(&stats));
     tokio::spawn(serve_plain(plc, plc_http::router(Arc::new(served))));
 
     if let (Some(authority), Some(path)) = (&authority, &args.network.ca_out) {
@@ -320,6 +330,8 @@ fn made_up(args: &Args, names: Vec<String>) -> Result<(Vec<Arc<Host>>, Arc<Direc
         forge: args.faults.forge,
         damage: args.faults.damage,
         truth: made.truth.is_some(),
+        crowd: args.plc.plc_crowd,
+        late: args.plc.plc_late,
     };
     // At most 10 ms between two events that were there before.
     let step_us = if made.rate > 0.0 { (1e6 / made.rate).clamp(1.0, 1e4) as u64 } else { 1000 };

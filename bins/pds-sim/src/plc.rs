@@ -1,40 +1,51 @@
-//! The directory: operations in the order of their times, found again by DID.
+//! The directory: operations in the order in which they appeared, which numbers them, and in that
+//! of their times, found again by DID.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::RwLock;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::clock::{iso, parse_iso};
 use crate::operation::{Operation, State, state_of};
 
 /// A PLC directory, shared by those who add to it and those who serve it.
-#[derive(Default)]
 pub struct Directory {
     inner: RwLock<Inner>,
+    /// Number of operations, told when it grows.
+    grown: watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct Inner {
+    /// As they appeared.
     ops: Vec<Entry>,
+    /// Places in the order of `/export` by time: createdAt, then CID.
+    by_time: Vec<usize>,
     by_did: HashMap<String, Vec<usize>>,
 }
 
 struct Entry {
+    /// Its number. Numbers have gaps, as those of a database sequence do.
+    seq: u64,
     /// Milliseconds since 1970.
     created_ms: u64,
+    cid: Box<str>,
     nullified: bool,
     /// The operation alone, JSON.
     operation: Box<str>,
-    /// The line of `/export` and the element of `/log/audit`.
+    /// The line of `/export` by time and the element of `/log/audit`.
     line: Box<str>,
+    /// The line of `/export` by number and the message of `/export/stream`.
+    numbered: Box<str>,
 }
 
-/// A line of the export, in the order of the official server.
+/// A line of the export by time, in the order of the official server.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -44,6 +55,25 @@ struct Line<'a> {
     cid: &'a str,
     nullified: bool,
     created_at: &'a str,
+}
+
+/// A line of the export by number.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Numbered<'a> {
+    r#type: &'static str,
+    seq: u64,
+    did: &'a str,
+    cid: &'a str,
+    operation: &'a RawValue,
+    created_at: &'a str,
+}
+
+/// The operation that another follows.
+#[derive(Deserialize)]
+struct Prev<'a> {
+    #[serde(borrow)]
+    prev: Option<&'a str>,
 }
 
 /// What the directory knows of a DID.
@@ -56,7 +86,29 @@ pub enum Known {
     State(Box<State>),
 }
 
+/// Where a reader of the stream begins.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Join {
+    /// At this place in the order of appearance.
+    At(usize),
+    /// Its cursor lies before the window.
+    Outdated,
+    /// Its cursor is a number that there is not yet.
+    Future,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::of(Inner::default())
+    }
+}
+
 impl Directory {
+    fn of(inner: Inner) -> Self {
+        let grown = watch::channel(inner.ops.len()).0;
+        Self { inner: RwLock::new(inner), grown }
+    }
+
     /// The directory that an export holds, line by line as it was exported.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
@@ -66,37 +118,29 @@ impl Directory {
             let at = || format!("{}: line {}: not a line of /export", path.display(), number + 1);
             let parsed: Line<'_> = serde_json::from_str(line).with_context(at)?;
             let created_us = parse_iso(parsed.created_at).with_context(at)?;
-            inner.push(
-                parsed.did,
-                Entry {
-                    created_ms: created_us / 1000,
-                    nullified: parsed.nullified,
-                    operation: parsed.operation.get().into(),
-                    line: line.into(),
-                },
-            );
+            inner.push(&parsed, line.into(), created_us / 1000)?;
         }
         // An export is in the order of its times but for those that came late.
-        if !inner.ops.is_sorted_by_key(|entry| entry.created_ms) {
-            inner.sort();
-        }
-        Ok(Self { inner: RwLock::new(inner) })
+        inner.by_time = (0..inner.ops.len()).collect();
+        inner.by_time.sort_by_key(|place| inner.ops[*place].created_ms);
+        Ok(Self::of(inner))
     }
 
-    /// Adds an operation. Times may not go back.
+    /// Adds an operation. What behind the one it follows was in force is nullified.
     pub fn add(&self, did: &str, operation: &Operation, created_us: u64) -> Result<()> {
         let raw: &RawValue = serde_json::from_str(&operation.json)?;
         let (cid, created_at) = (operation.cid.to_string(), iso(created_us));
         let line =
             Line { did, operation: raw, cid: &cid, nullified: false, created_at: &created_at };
-        let entry = Entry {
-            created_ms: created_us / 1000,
-            nullified: false,
-            line: serde_json::to_string(&line)?.into(),
-            operation: operation.json.as_str().into(),
-        };
+        let prev: Prev<'_> = serde_json::from_str(&operation.json)?;
         let mut inner = self.write();
-        inner.push(did, entry);
+        if let Some(prev) = prev.prev {
+            inner.nullify_behind(did, prev)?;
+        }
+        inner.push(&line, serde_json::to_string(&line)?.into(), created_us / 1000)?;
+        let count = inner.ops.len();
+        drop(inner);
+        self.grown.send_replace(count);
         Ok(())
     }
 
@@ -104,10 +148,45 @@ impl Directory {
     pub fn export(&self, after_ms: Option<u64>, count: usize) -> String {
         let inner = self.read_lock();
         let from = match after_ms {
-            Some(after) => inner.ops.partition_point(|entry| entry.created_ms <= after),
+            Some(after) => {
+                inner.by_time.partition_point(|place| inner.ops[*place].created_ms <= after)
+            }
             None => 0,
         };
-        join(inner.ops.iter().skip(from).take(count).map(|entry| &*entry.line), "\n")
+        let places = inner.by_time.iter().skip(from).take(count);
+        join(places.map(|place| &*inner.ops[*place].line), "\n")
+    }
+
+    /// Up to `count` lines with numbers above `after`, without a newline behind the last.
+    pub fn export_numbered(&self, after: u64, count: usize) -> String {
+        let inner = self.read_lock();
+        let from = inner.ops.partition_point(|entry| entry.seq <= after);
+        join(inner.ops.iter().skip(from).take(count).map(|entry| &*entry.numbered), "\n")
+    }
+
+    /// Where a reader of the stream begins, if it reaches back over `window` operations.
+    pub fn join(&self, cursor: Option<u64>, window: Option<usize>) -> Join {
+        let inner = self.read_lock();
+        let end = inner.ops.len();
+        let Some(cursor) = cursor else { return Join::At(end) };
+        let place = inner.ops.partition_point(|entry| entry.seq <= cursor);
+        match inner.ops.last() {
+            Some(last) if cursor > last.seq => Join::Future,
+            None if cursor > 0 => Join::Future,
+            _ if window.is_some_and(|window| end - place > window) => Join::Outdated,
+            _ => Join::At(place),
+        }
+    }
+
+    /// Up to `count` messages of the stream from a place on.
+    pub fn messages(&self, place: usize, count: usize) -> Vec<String> {
+        let inner = self.read_lock();
+        inner.ops.iter().skip(place).take(count).map(|entry| entry.numbered.to_string()).collect()
+    }
+
+    /// Number of operations, told when it grows.
+    pub fn grown(&self) -> watch::Receiver<usize> {
+        self.grown.subscribe()
     }
 
     /// The array of `/log/audit`, with what was nullified; empty for an unknown DID.
@@ -160,29 +239,51 @@ impl Directory {
 }
 
 impl Inner {
-    fn push(&mut self, did: &str, entry: Entry) {
+    fn push(&mut self, line: &Line<'_>, text: Box<str>, created_ms: u64) -> Result<()> {
         let place = self.ops.len();
-        self.ops.push(entry);
-        match self.by_did.get_mut(did) {
-            Some(places) => places.push(place),
-            None => {
-                self.by_did.insert(did.to_owned(), vec![place]);
-            }
-        }
+        let seq = (place + place / 7 + 1) as u64;
+        let numbered = serde_json::to_string(&Numbered {
+            r#type: "sequenced_op",
+            seq,
+            did: line.did,
+            cid: line.cid,
+            operation: line.operation,
+            created_at: line.created_at,
+        })?;
+        let at = self.by_time.partition_point(|other| {
+            let other = &self.ops[*other];
+            (other.created_ms, &*other.cid) < (created_ms, line.cid)
+        });
+        self.by_time.insert(at, place);
+        self.by_did.entry(line.did.to_owned()).or_default().push(place);
+        self.ops.push(Entry {
+            seq,
+            created_ms,
+            cid: line.cid.into(),
+            nullified: line.nullified,
+            operation: line.operation.get().into(),
+            line: text,
+            numbered: numbered.into(),
+        });
+        Ok(())
     }
 
-    fn sort(&mut self) {
-        let mut order: Vec<usize> = (0..self.ops.len()).collect();
-        order.sort_by_key(|place| self.ops[*place].created_ms);
-        let mut place_now = vec![0; order.len()];
-        for (now, before) in order.iter().enumerate() {
-            place_now[*before] = now;
+    /// Of an account's operations, those behind this one are no longer in force. Lines by time
+    /// say so from now on; those by number never do.
+    fn nullify_behind(&mut self, did: &str, prev: &str) -> Result<()> {
+        let places = self.by_did.get(did).map(Vec::as_slice).unwrap_or_default();
+        let follows = places.iter().rev().take_while(|place| &*self.ops[**place].cid != prev);
+        for place in follows.copied().collect::<Vec<_>>() {
+            let Some(entry) = self.ops.get_mut(place).filter(|entry| !entry.nullified) else {
+                continue;
+            };
+            let mut line: Line<'_> = serde_json::from_str(&entry.line)?;
+            line.nullified = true;
+            let text = serde_json::to_string(&line)?;
+            entry.nullified = true;
+            entry.line = text.into();
         }
-        self.ops.sort_by_key(|entry| entry.created_ms);
-        for place in self.by_did.values_mut().flatten() {
-            *place = place_now[*place];
-        }
-        self.by_did.values_mut().for_each(|places| places.sort_unstable());
+        Ok(())
     }
 
     fn last(&self, did: &str) -> Option<&Entry> {
@@ -201,53 +302,6 @@ fn join<'a>(parts: impl Iterator<Item = &'a str>, between: &str) -> String {
         out.push_str(part);
     }
     out
-}
-
-/// The DID document of a state, as the official server gives it.
-pub fn document(did: &str, state: &State) -> Value {
-    let mut context = vec!["https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1"];
-    let mut methods = Vec::new();
-    for (name, key) in &state.verification_methods {
-        let suite = match key.get(8..12) {
-            Some("zQ3s") => Some("https://w3id.org/security/suites/secp256k1-2019/v1"),
-            Some("zDna") => Some("https://w3id.org/security/suites/ecdsa-2019/v1"),
-            _ => None,
-        };
-        context.extend(suite.filter(|suite| !context.contains(suite)));
-        methods.push(json!({
-            "id": format!("{did}#{name}"),
-            "type": "Multikey",
-            "controller": did,
-            "publicKeyMultibase": key.strip_prefix("did:key:").unwrap_or(key),
-        }));
-    }
-    let services = state.services.iter().map(|(name, service)| {
-        json!({
-            "id": format!("#{name}"),
-            "type": service.kind,
-            "serviceEndpoint": service.endpoint,
-        })
-    });
-    json!({
-        "@context": context,
-        "id": did,
-        "alsoKnownAs": state.also_known_as,
-        "verificationMethod": methods,
-        "service": services.collect::<Vec<_>>(),
-    })
-}
-
-/// The answer of `/DID/data`.
-pub fn data(did: &str, state: &State) -> Value {
-    let fields: BTreeMap<&str, Value> = [
-        ("did", json!(did)),
-        ("verificationMethods", json!(state.verification_methods)),
-        ("rotationKeys", json!(state.rotation_keys)),
-        ("alsoKnownAs", json!(state.also_known_as)),
-        ("services", json!(state.services)),
-    ]
-    .into();
-    json!(fields)
 }
 
 #[cfg(test)]
@@ -328,48 +382,5 @@ mod tests {
         assert_eq!(audit.len(), 3);
         assert_eq!(audit[2]["createdAt"], "2023-11-14T22:13:20.002Z");
         assert_eq!(directory.audit("did:plc:nobody"), None);
-    }
-
-    #[test]
-    fn the_document_is_the_one_that_the_directory_gave() {
-        let state = State {
-            services: [(
-                "atproto_pds".to_owned(),
-                Service {
-                    kind: "AtprotoPersonalDataServer".to_owned(),
-                    endpoint: "https://pds.example.com".to_owned(),
-                },
-            )]
-            .into(),
-            also_known_as: vec!["at://a.example.com".to_owned()],
-            rotation_keys: Vec::new(),
-            verification_methods: [(
-                "atproto".to_owned(),
-                "did:key:zQ3shrc8v5X6ZiANcZxA6JerfT2T4SskeCGxpmtDfMuHF9KRj".to_owned(),
-            )]
-            .into(),
-        };
-        let did = "did:plc:2a7ygipkrbh544aqhcav53oy";
-        let want = json!({
-            "@context": [
-                "https://www.w3.org/ns/did/v1",
-                "https://w3id.org/security/multikey/v1",
-                "https://w3id.org/security/suites/secp256k1-2019/v1"
-            ],
-            "id": did,
-            "alsoKnownAs": ["at://a.example.com"],
-            "verificationMethod": [{
-                "id": format!("{did}#atproto"),
-                "type": "Multikey",
-                "controller": did,
-                "publicKeyMultibase": "zQ3shrc8v5X6ZiANcZxA6JerfT2T4SskeCGxpmtDfMuHF9KRj"
-            }],
-            "service": [{
-                "id": "#atproto_pds",
-                "type": "AtprotoPersonalDataServer",
-                "serviceEndpoint": "https://pds.example.com"
-            }]
-        });
-        assert_eq!(document(did, &state), want);
     }
 }

@@ -1,6 +1,5 @@
 //! The directory's HTTP: export and look-ups, a limit on requests, and outages.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,115 +13,52 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::clock::parse_iso;
+use crate::clock::{now_us, parse_iso};
 use crate::host::lock;
-use crate::plc::{Directory, Known, data, document};
+use crate::plc::{Directory, Known};
+use crate::plc_document::{data, document};
+use crate::plc_limit::{Limits, Meter, Outage, RetryAfter};
+use crate::plc_stream;
 use crate::stats::Stats;
 
-/// The most lines of one page.
-const PAGE_MAX: u64 = 1000;
-
-/// So many requests in a window of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    requests: u64,
-    window: Duration,
-}
-
-/// A time in which the directory answers nothing, counted from its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outage {
-    from: Duration,
-    to: Duration,
-}
-
-/// What is wrong with a limit or an outage.
-#[derive(Debug)]
-pub enum SwitchError {
-    /// Not `N/WINDOW`.
-    Limit,
-    /// Not `START-END`.
-    Outage,
-}
-
-impl std::fmt::Display for SwitchError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Limit => "a limit is REQUESTS/WINDOW, such as 500/300s",
-            Self::Outage => "an outage is START-END, such as 5s-12s",
-        })
-    }
-}
-
-impl std::error::Error for SwitchError {}
-
-fn span(text: &str) -> Option<Duration> {
-    text.parse::<cli::units::Span>().ok().map(|span| span.0)
-}
-
-impl FromStr for Limit {
-    type Err = SwitchError;
-
-    fn from_str(text: &str) -> Result<Self, SwitchError> {
-        let parts = || {
-            let (requests, window) = text.split_once('/')?;
-            let limit = Self { requests: requests.parse().ok()?, window: span(window)? };
-            (limit.requests > 0 && !limit.window.is_zero()).then_some(limit)
-        };
-        parts().ok_or(SwitchError::Limit)
-    }
-}
-
-impl FromStr for Outage {
-    type Err = SwitchError;
-
-    fn from_str(text: &str) -> Result<Self, SwitchError> {
-        let parts = || {
-            let (from, to) = text.split_once('-')?;
-            let outage = Self { from: span(from)?, to: span(to)? };
-            (outage.from < outage.to).then_some(outage)
-        };
-        parts().ok_or(SwitchError::Outage)
-    }
+/// How a directory is served.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// How many requests it bears.
+    pub limits: Option<Limits>,
+    /// How it says when to come again.
+    pub retry_after: RetryAfter,
+    /// It says in each answer what its limit is.
+    pub headers: bool,
+    /// When it is away.
+    pub outage: Option<Outage>,
+    /// It knows no numbers and no stream.
+    pub old: bool,
+    /// The most lines of one page.
+    pub page: u64,
+    /// How many operations the stream reaches back over.
+    pub window: Option<usize>,
+    /// The stream is broken after so many operations.
+    pub drop_every: Option<u64>,
 }
 
 /// A directory that is served.
 pub struct Served {
     /// What it knows.
     pub directory: Arc<Directory>,
-    /// How many requests it bears.
-    pub limit: Option<Limit>,
-    /// When it is away.
-    pub outage: Option<Outage>,
+    /// How it is served.
+    pub manner: Manner,
     /// Counts.
     pub stats: Arc<Stats>,
     started: Instant,
-    window: Mutex<(Instant, u64)>,
+    meter: Option<Mutex<Meter>>,
 }
 
 impl Served {
     /// A directory that begins to be served.
-    pub fn new(
-        directory: Arc<Directory>,
-        limit: Option<Limit>,
-        outage: Option<Outage>,
-        stats: Arc<Stats>,
-    ) -> Self {
-        let started = Instant::now();
-        Self { directory, limit, outage, stats, started, window: Mutex::new((started, 0)) }
-    }
-
-    /// Counts a request. How long to wait, if it is one too many.
-    fn is_too_much(&self) -> Option<Duration> {
-        let limit = self.limit?;
-        let mut window = lock(&self.window);
-        let (start, count) = &mut *window;
-        let now = Instant::now();
-        if now.duration_since(*start) >= limit.window {
-            (*start, *count) = (now, 0);
-        }
-        *count += 1;
-        (*count > limit.requests).then(|| limit.window - now.duration_since(*start))
+    pub fn new(directory: Arc<Directory>, manner: Manner, stats: Arc<Stats>) -> Self {
+        let meter = manner.limits.clone().map(|limits| Mutex::new(Meter::new(limits)));
+        Self { directory, manner, stats, started: Instant::now(), meter }
     }
 }
 
@@ -131,6 +67,7 @@ pub fn router(served: Arc<Served>) -> Router {
     Router::new()
         .route("/_health", get(health))
         .route("/export", get(export))
+        .route("/export/stream", get(plc_stream::export))
         .route("/{did}", get(did_document))
         .route("/{did}/data", get(did_data))
         .route("/{did}/log", get(log))
@@ -143,24 +80,49 @@ pub fn router(served: Arc<Served>) -> Router {
 /// Refuses what comes in an outage or above the limit.
 async fn guard(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
     served.stats.plc_requests.add(1);
-    let age = served.started.elapsed();
-    if served.outage.is_some_and(|outage| (outage.from..outage.to).contains(&age)) {
+    if served.manner.outage.is_some_and(|outage| outage.is_at(served.started.elapsed())) {
         served.stats.plc_outages.add(1);
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
     }
-    if let Some(wait) = served.is_too_much() {
+    let reading = served.meter.as_ref().and_then(|meter| lock(meter).count(Instant::now()));
+    let refused = reading.is_some_and(|reading| reading.remaining.is_none());
+    let mut response = if refused {
         served.stats.plc_limited.add(1);
-        let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
-        let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, "Rate Limit Exceeded");
-        if let Ok(seconds) = seconds.parse() {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        refusal(StatusCode::TOO_MANY_REQUESTS, "Rate Limit Exceeded")
+    } else {
+        next.run(request).await
+    };
+    let Some(reading) = reading else { return response };
+    let seconds = reading.reset.as_millis().div_ceil(1000).max(1);
+    let mut put = |name: &'static str, value: String| {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
         }
-        return response;
+    };
+    match served.manner.retry_after {
+        RetryAfter::Seconds if refused => put("retry-after", seconds.to_string()),
+        RetryAfter::Date if refused => put("retry-after", http_date(reading.reset)),
+        _ => {}
     }
-    next.run(request).await
+    if served.manner.headers {
+        put("ratelimit-limit", reading.limit.requests.to_string());
+        put("ratelimit-remaining", reading.remaining.unwrap_or(0).to_string());
+        put("ratelimit-reset", seconds.to_string());
+        let window = reading.limit.window.as_secs().max(1);
+        put("ratelimit-policy", format!("{};w={window}", reading.limit.requests));
+    }
+    response
 }
 
-fn refusal(status: StatusCode, message: &str) -> Response {
+/// The whole second by which a time from now is over, as HTTP writes it.
+fn http_date(after: Duration) -> String {
+    let at_us = now_us() + u64::try_from(after.as_micros()).unwrap_or(0);
+    let seconds = i64::try_from(at_us.div_ceil(1_000_000)).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+pub(crate) fn refusal(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({ "message": message }))).into_response()
 }
 
@@ -184,19 +146,36 @@ async fn export(
 ) -> Response {
     let wrong = |name| refusal(StatusCode::BAD_REQUEST, &format!("Invalid {name} parameter"));
     let Ok(Query(params)) = params else { return wrong("count") };
-    let count = match params.count.unwrap_or(PAGE_MAX) {
-        0 => return wrong("count"),
-        count => count.min(PAGE_MAX) as usize,
+    let count = match params.count {
+        Some(0) => return wrong("count"),
+        count => count.unwrap_or(u64::MAX).min(served.manner.page) as usize,
     };
-    let after_ms = match params.after.as_deref() {
-        None | Some("") => None,
-        Some(text) => match parse_iso(text) {
-            Some(us) => Some(us / 1000),
+    let after = params.after.as_deref().unwrap_or_default();
+    let number = after.parse::<u64>().ok().filter(|_| after.bytes().all(|b| b.is_ascii_digit()));
+    let lines = match number {
+        Some(seq) if !served.manner.old => served.directory.export_numbered(seq, count),
+        Some(year) => match old_date_ms(year) {
+            Some(after_ms) => served.directory.export(Some(after_ms), count),
+            None => return wrong("after"),
+        },
+        None if after.is_empty() => served.directory.export(None, count),
+        None => match parse_iso(after) {
+            Some(us) => served.directory.export(Some(us / 1000), count),
             None => return wrong("after"),
         },
     };
-    let lines = served.directory.export(after_ms, count);
     ([(header::CONTENT_TYPE, "application/jsonlines")], lines).into_response()
+}
+
+/// What a directory that knows no numbers takes one for: JavaScript's `new Date` reads 0 as the
+/// year 2000 and four digits as that year.
+fn old_date_ms(number: u64) -> Option<u64> {
+    let year = match number {
+        0 => 2000,
+        1000..=9999 => number,
+        _ => return None,
+    };
+    Some(parse_iso(&format!("{year:04}-01-01T00:00:00Z")).unwrap_or(0) / 1000)
 }
 
 async fn did_document(State(served): State<Arc<Served>>, Path(did): Path<String>) -> Response {
@@ -237,25 +216,5 @@ fn json_or_404(body: Option<String>, did: &str) -> Response {
     match body {
         Some(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         None => unregistered(did),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_and_outages_are_read_with_their_units() {
-        let limit = Limit { requests: 500, window: Duration::from_secs(300) };
-        assert_eq!("500/300s".parse::<Limit>().unwrap(), limit);
-        assert_eq!("500/5m".parse::<Limit>().unwrap(), limit);
-        let outage = Outage { from: Duration::from_millis(500), to: Duration::from_secs(2) };
-        assert_eq!("500ms-2s".parse::<Outage>().unwrap(), outage);
-        for wrong in ["", "5", "0/1s", "5/0s", "x/1s", "5/1y"] {
-            assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
-        }
-        for wrong in ["", "5", "2s-1s", "1-1", "a-b"] {
-            assert!(wrong.parse::<Outage>().is_err(), "{wrong}");
-        }
     }
 }

@@ -41,6 +41,10 @@ pub struct Stats {
     pub plc_limited: Count,
     /// Of them refused with 503 in an outage.
     pub plc_outages: Count,
+    /// Streams of the directory begun.
+    pub plc_streams: Count,
+    /// Operations sent over them.
+    pub plc_streamed: Count,
 }
 
 impl Stats {
@@ -58,6 +62,8 @@ impl Stats {
             "plc_requests": self.plc_requests.get(),
             "plc_limited": self.plc_limited.get(),
             "plc_outages": self.plc_outages.get(),
+            "plc_streams": self.plc_streams.get(),
+            "plc_streamed": self.plc_streamed.get(),
         })
     }
 }

@@ -42,7 +42,7 @@ pub struct Signed {
     pub fault: Option<Fault>,
 }
 
-/// What the directory said of an account, from first to last.
+/// What the directory says of an account, from first to last, without what was nullified.
 #[derive(Clone)]
 pub struct History {
     /// The account.

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
-use ipld_core::cid::Cid;
 
 use crate::clock::{Clock, tid};
 use crate::events::Draft;
@@ -23,7 +22,9 @@ use crate::plc::Directory;
 use crate::record;
 use crate::repo::{Repo, Write};
 use crate::truth::{self, History, Made};
+use register::{Crowd, Past, Signer};
 
+mod register;
 mod say;
 
 /// What a world is made of.
@@ -44,6 +45,10 @@ pub struct Plan {
     pub damage: Share,
     /// Whether what was made is to be remembered.
     pub truth: bool,
+    /// So many operations of the directory in a row have one createdAt.
+    pub crowd: u32,
+    /// Share of operations that appear late.
+    pub late: Share,
 }
 
 /// The most events that one happening makes: a birth, with no copy forged before any of them.
@@ -68,6 +73,7 @@ pub struct World {
     stranger: Key,
     made: u64,
     truth: Vec<Made>,
+    crowd: Crowd,
 }
 
 /// An account, with what its owner and the directory know.
@@ -76,7 +82,8 @@ struct Member {
     host: usize,
     recovery: Key,
     state: State,
-    last_op: Cid,
+    /// Its operations that are in force.
+    log: Vec<Past>,
     /// Signing keys so far; the next one's number.
     keys: u32,
     history: History,
@@ -107,6 +114,7 @@ impl World {
             asleep: Vec::new(),
             made: 0,
             truth: Vec::new(),
+            crowd: Crowd::default(),
             plan,
         })
     }
@@ -159,6 +167,7 @@ impl World {
         match happening {
             Happening::Rotate => self.rotate(number, true),
             Happening::Stale => self.rotate(number, false),
+            Happening::Recover => self.recover(number),
             Happening::Handle => self.change_handle(number),
             Happening::Deactivate | Happening::Remove => {
                 self.awake.swap_remove(place);
@@ -223,20 +232,10 @@ impl World {
         let repo = Arc::new(Mutex::new(Repo::new(did.clone(), handle, key)));
         self.hosts[host].add_account(did.clone(), Account::Made(Arc::clone(&repo)));
         let history = History { did, keys: Vec::new() };
-        let last_op = genesis.cid;
-        self.members.push(Member { repo, host, recovery, state, last_op, keys: 1, history });
+        let log = Vec::new();
+        self.members.push(Member { repo, host, recovery, state, log, keys: 1, history });
         self.awake.push(number);
         Ok((number, genesis))
-    }
-
-    fn register(&mut self, number: usize, operation: &Operation) -> Result<()> {
-        let at = self.clock.next_ms();
-        let member = &mut self.members[number];
-        member.last_op = operation.cid;
-        self.directory.add(&member.history.did, operation, at)?;
-        let named = member.state.verification_methods.get("atproto").map(|key| key.as_str().into());
-        member.history.keys.push((tid(at, 0), named));
-        Ok(())
     }
 
     /// An account as the official server makes it: first commit, DID, then the four events.
@@ -245,7 +244,7 @@ impl World {
         let rev = self.rev(self.members[number].host);
         let repo = Arc::clone(&self.members[number].repo);
         let first = lock(&repo).write(rev, Vec::new())?;
-        self.register(number, &genesis)?;
+        self.register(number, &genesis, Signer::Host)?;
         self.say_identity(number)?;
         self.say_account(number)?;
         let head = first.commit().cloned().context("a commit has a commit")?;
@@ -264,7 +263,7 @@ impl World {
         }
         let rev = self.rev(host);
         lock(&self.members[number].repo).write(rev, writes)?;
-        self.register(number, &genesis)
+        self.register(number, &genesis, Signer::Host)
     }
 
     fn new_record(&mut self, host: usize) -> Result<(String, crate::block::Block)> {
@@ -316,20 +315,20 @@ impl World {
     /// A new signing key. A host that is told takes it at once; its head is then often signed
     /// anew, by an empty commit or a `#sync`.
     fn rotate(&mut self, number: usize, host_is_told: bool) -> Result<()> {
-        let generation = self.members[number].keys;
-        let key = self.signing_key(number, generation)?;
-        let member = &mut self.members[number];
-        member.keys += 1;
-        let methods = &mut member.state.verification_methods;
-        methods.insert("atproto".to_owned(), key.did_key().to_string());
+        let key = self.next_key(number)?;
         // Now and then the owner's own rotation key signs.
         let own = self.rng.u8(0..4) == 0;
-        self.change_state(number, own)?;
-        let (host, repo) = (self.members[number].host, Arc::clone(&self.members[number].repo));
+        self.change_state(number, if own { Signer::Owner } else { Signer::Host })?;
         if host_is_told {
-            lock(&repo).key = key;
+            lock(&self.members[number].repo).key = key;
         }
         self.say_identity(number)?;
+        self.maybe_sign_anew(number)
+    }
+
+    /// Now and then a head is signed anew after a change of keys.
+    fn maybe_sign_anew(&mut self, number: usize) -> Result<()> {
+        let (host, repo) = (self.members[number].host, Arc::clone(&self.members[number].repo));
         match self.rng.u8(0..4) {
             0 => {
                 let rev = self.rev(host);
@@ -345,19 +344,12 @@ impl World {
         }
     }
 
-    fn change_state(&mut self, number: usize, own: bool) -> Result<()> {
-        let member = &self.members[number];
-        let key = if own { &member.recovery } else { &self.host_keys[member.host] };
-        let operation = Operation::update(&member.state, Some(member.last_op), key)?;
-        self.register(number, &operation)
-    }
-
     fn change_handle(&mut self, number: usize) -> Result<()> {
         let handle = format!("user{number}-{}.test", self.rng.u32(..));
         let member = &mut self.members[number];
         member.state.also_known_as = vec![format!("at://{handle}")];
         lock(&member.repo).handle = handle;
-        self.change_state(number, false)?;
+        self.change_state(number, Signer::Host)?;
         self.say_identity(number)
     }
 
@@ -368,10 +360,7 @@ impl World {
         repo.status = Some(if for_ever { "deleted" } else { "deactivated" });
         drop(repo);
         if for_ever {
-            let key = &self.host_keys[member.host];
-            let end = Operation::tombstone(member.last_op, key)?;
-            self.members[number].state.verification_methods.clear();
-            self.register(number, &end)?;
+            self.end_did(number)?;
         } else {
             self.asleep.push(number);
         }

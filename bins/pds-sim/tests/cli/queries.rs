@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::BASE64URL_NOPAD;
 use ipld_core::ipld::Ipld;
 use serde_json::Value;
+use tungstenite::Message;
 
 use crate::harness::{Sim, blocks, event, get, json_lines, link, subscribe, wait_until};
 use crate::proof::{check, check_signature};
@@ -89,6 +90,136 @@ fn the_export_is_paged_by_time_and_its_operations_are_signed_chains() {
     }
 }
 
+/// The export by number, page by page.
+fn numbered(sim: &Sim, count: usize) -> Vec<Value> {
+    let mut lines: Vec<Value> = Vec::new();
+    loop {
+        let after = lines.last().map_or(0, |line| line["seq"].as_u64().unwrap());
+        let page = get(sim.plc(), &format!("/export?count={count}&after={after}"));
+        let page = json_lines(page.text());
+        if page.is_empty() {
+            return lines;
+        }
+        lines.extend(page);
+    }
+}
+
+/// The stream from a number on: so many operations, or as many as come before it is closed, and
+/// the reason for that.
+fn stream(sim: &Sim, cursor: &str, count: usize) -> (Vec<Value>, String) {
+    let url = format!("{}/export/stream{cursor}", sim.plc().replace("http://", "ws://"));
+    let tcp = std::net::TcpStream::connect(sim.plc().strip_prefix("http://").unwrap()).unwrap();
+    let (mut socket, _) = tungstenite::client(url, tcp).unwrap();
+    let mut lines = Vec::new();
+    while lines.len() < count {
+        match socket.read() {
+            Ok(Message::Text(line)) => lines.push(serde_json::from_str(&line).unwrap()),
+            Ok(Message::Close(Some(frame))) => return (lines, frame.reason.to_string()),
+            Ok(_) => {}
+            Err(_) => return (lines, "cut".into()),
+        }
+    }
+    (lines, String::new())
+}
+
+#[test]
+fn by_number_and_over_the_stream_the_same_operations_come_in_the_order_of_appearance() {
+    let sim = settled(&["--plc-late", "0.2", "--plc-crowd", "4"]);
+    let by_time = export(&sim, 500);
+    let by_number = numbered(&sim, 7);
+    assert_eq!(by_number, numbered(&sim, 1000));
+    let keys: Vec<&str> = by_number[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["cid", "createdAt", "did", "operation", "seq", "type"]);
+    let times = |lines: &[Value]| -> Vec<String> {
+        lines.iter().map(|line| line["createdAt"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(times(&by_time).is_sorted() && !times(&by_number).is_sorted(), "some appear late");
+    let distinct: BTreeSet<_> = times(&by_time).into_iter().collect();
+    assert!(distinct.len() < by_time.len() * 2 / 3, "some share a time");
+    let cids = |lines: &[Value]| -> BTreeSet<String> {
+        lines.iter().map(|line| line["cid"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(cids(&by_time), cids(&by_number));
+    assert_eq!(by_time.len(), by_number.len());
+    let seqs: Vec<u64> = by_number.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.is_sorted_by(|a, b| a < b));
+    assert!(*seqs.last().unwrap() > seqs.len() as u64, "numbers have gaps");
+    let (streamed, _) = stream(&sim, "?cursor=0", by_number.len());
+    assert_eq!(streamed, by_number);
+    let (streamed, _) = stream(&sim, &format!("?cursor={}", seqs[9]), 5);
+    assert_eq!(streamed, by_number[10..15]);
+    assert_eq!(stream(&sim, "?cursor=999999", 1).1, "FutureCursor");
+    assert_eq!(get(sim.plc(), "/export/stream").status, 426);
+}
+
+#[test]
+fn the_stream_reaches_back_over_its_window_and_can_be_cut() {
+    let sim = settled(&["--plc-window", "20", "--drop-conn", "5"]);
+    let lines = numbered(&sim, 1000);
+    let seq = |back: usize| lines[lines.len() - back]["seq"].as_u64().unwrap();
+    assert_eq!(stream(&sim, "?cursor=0", 1).1, "OutdatedCursor");
+    assert_eq!(stream(&sim, &format!("?cursor={}", seq(22)), 1).1, "OutdatedCursor");
+    let (streamed, end) = stream(&sim, &format!("?cursor={}", seq(21)), 20);
+    assert_eq!((streamed.len(), &*end), (5, "cut"));
+}
+
+#[test]
+fn an_old_directory_takes_numbers_for_years() {
+    let sim = settled(&["--plc-old"]);
+    let lines = export(&sim, 1000);
+    let page = get(sim.plc(), "/export?count=3&after=0");
+    assert_eq!(json_lines(page.text()), lines[..3]);
+    assert_eq!(get(sim.plc(), "/export?after=5000").text(), "");
+    assert_eq!(get(sim.plc(), "/export?after=77").status, 400);
+    assert_eq!(get(sim.plc(), "/export/stream").status, 404);
+}
+
+#[test]
+fn what_the_stronger_key_takes_back_is_nullified() {
+    let mix = "rotate=60,handle=30,remove=5,recover=40,birth=0";
+    let args = ["--accounts", "10", "--events", "900", "--backfill", "900", "--mix", mix];
+    let sim = Sim::start(&args);
+    let lines = export(&sim, 1000);
+    let mut accounts: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for line in &lines {
+        accounts.entry(line["did"].as_str().unwrap().to_owned()).or_default().push(line);
+    }
+    let (mut nullified, mut forks) = (0, 0);
+    for (did, lines) in &accounts {
+        // In force is what the last operation follows, directly or not.
+        let mut valid = BTreeSet::new();
+        let mut next = lines.last().map(|line| line["cid"].clone());
+        while let Some(cid) = next.filter(|cid| !cid.is_null()) {
+            let line = lines.iter().find(|line| line["cid"] == cid).unwrap();
+            valid.insert(cid.as_str().unwrap().to_owned());
+            next = Some(line["operation"]["prev"].clone());
+        }
+        for line in lines {
+            let gone = !valid.contains(line["cid"].as_str().unwrap());
+            assert_eq!(line["nullified"], gone, "{line}");
+            nullified += u32::from(gone);
+        }
+        // Each fork was signed by the first key of the operation that it follows.
+        for (place, line) in lines.iter().enumerate().skip(1) {
+            let operation = &line["operation"];
+            let prev = lines.iter().position(|other| other["cid"] == operation["prev"]).unwrap();
+            if prev + 1 == place {
+                continue;
+            }
+            forks += 1;
+            let mut unsigned = operation.clone();
+            unsigned.as_object_mut().unwrap().remove("sig");
+            let bytes = serde_ipld_dagcbor::to_vec(&unsigned).unwrap();
+            let sig = BASE64URL_NOPAD.decode(operation["sig"].as_str().unwrap().as_bytes());
+            let key = lines[prev]["operation"]["rotationKeys"][0].as_str().unwrap();
+            assert_eq!(check_signature(key, &bytes, &sig.unwrap()), "ok");
+        }
+        let log = get(sim.plc(), &format!("/{did}/log")).json();
+        assert_eq!(log.as_array().unwrap().len(), valid.len());
+    }
+    assert!(nullified > 20 && forks > 10, "{nullified} in {forks}");
+}
+
 #[test]
 fn what_the_directory_does_not_know_or_understand_is_told() {
     let sim = settled(&[]);
@@ -112,6 +243,15 @@ fn more_requests_than_the_limit_are_told_how_long_to_wait() {
     assert_eq!(answer.status, 429);
     let wait = answer.head.split("retry-after: ").nth(1).unwrap().lines().next().unwrap();
     assert!((1..=60).contains(&wait.parse::<u32>().unwrap()), "{wait}");
+
+    let args = ["--plc-limit", "1/60s", "--plc-retry-after", "date", "--plc-headers"];
+    let sim = Sim::start(&args);
+    let head = get(sim.plc(), "/export").head;
+    assert!(head.contains("ratelimit-limit: 1\r\nratelimit-remaining: 0"), "{head}");
+    assert!(head.contains("ratelimit-policy: 1;w=60") && !head.contains("retry-after"), "{head}");
+    let head = get(sim.plc(), "/export").head;
+    let date = head.split("retry-after: ").nth(1).unwrap().lines().next().unwrap();
+    assert!(date.ends_with(" gmt"), "{date}");
 
     // A short window passes.
     let sim = Sim::start(&["--plc-limit", "1/200ms"]);
