@@ -1,37 +1,70 @@
-//! Asking on a thread of its own, so that a signal is obeyed while a directory is silent.
+//! Asking on a thread of its own, so that a signal is obeyed while a directory is silent, and what
+//! came is stored while the next answer is on its way.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cli::Cli;
 use net::http::{Client, Response};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use net::{Endpoint, Policy};
+use nix::poll::PollFlags;
+
+use crate::wait::{Wait, Woke};
 
 /// Longest answer that is read: a thousand operations of some tens of thousands of bytes.
 pub(crate) const PAGE_BYTES_MAX: u64 = 64 << 20;
 
-/// A thread that asks one question after the other.
+/// Longest file that is downloaded: a week of a directory is below 1 GB.
+const DOWNLOAD_BYTES_MAX: u64 = 1 << 40;
+
+/// What may take its time.
+enum Question {
+    Get(String),
+    Download(String, File),
+    Look(String),
+    Resolve(Box<Endpoint>),
+}
+
+/// Status, and when to come again.
+pub(crate) type Status = (u16, Option<Duration>);
+
+enum Answer {
+    Got(Result<Response, net::Error>),
+    Downloaded(Result<Status, net::Error>),
+    Resolved(Result<Vec<SocketAddr>, net::Error>),
+}
+
+/// A thread that answers one question after the other.
 pub(crate) struct Asker {
-    questions: Sender<String>,
-    answers: Receiver<Result<Response, net::Error>>,
+    questions: Sender<Question>,
+    answers: Receiver<Answer>,
     /// Has a byte for every answer.
     ready: UnixStream,
 }
 
 impl Asker {
-    pub(crate) fn start(client: Client) -> io::Result<Self> {
-        let (questions, asked) = mpsc::channel::<String>();
+    pub(crate) fn start(client: Client, policy: Policy) -> io::Result<Self> {
+        let (questions, asked) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let (ready, mut wake) = UnixStream::pair()?;
         thread::Builder::new().name("ask".into()).spawn(move || {
-            for url in asked {
-                let sent = answer.send(client.get(&url, PAGE_BYTES_MAX));
-                if sent.is_err() || wake.write_all(&[0]).is_err() {
+            for question in asked {
+                let found = match question {
+                    Question::Get(url) => Answer::Got(client.get(&url, PAGE_BYTES_MAX)),
+                    Question::Download(url, file) => {
+                        Answer::Downloaded(download(&client, &url, file))
+                    }
+                    Question::Look(url) => Answer::Downloaded(look(&client, &url)),
+                    Question::Resolve(endpoint) => {
+                        Answer::Resolved(net::dns::resolve(&endpoint, policy))
+                    }
+                };
+                if answer.send(found).is_err() || wake.write_all(&[0]).is_err() {
                     return;
                 }
             }
@@ -39,48 +72,94 @@ impl Asker {
         Ok(Self { questions, answers, ready })
     }
 
-    /// Asks and waits for the answer; nothing if a signal came first.
-    pub(crate) fn ask(
+    /// Asks. The answer is to be waited for before the next question.
+    pub(crate) fn send(&mut self, url: String) -> io::Result<()> {
+        self.questions.send(Question::Get(url)).map_err(|_| gone())
+    }
+
+    /// Waits for the answer; nothing if a signal came first.
+    pub(crate) fn answer(
+        &mut self,
+        wait: Wait<'_>,
+    ) -> anyhow::Result<Option<Result<Response, net::Error>>> {
+        match self.receive(wait)? {
+            Some(Answer::Got(response)) => Ok(Some(response)),
+            Some(_) => Err(gone().into()),
+            None => Ok(None),
+        }
+    }
+
+    /// Fetches a file of any length; nothing if a signal came first.
+    pub(crate) fn download(
         &mut self,
         url: String,
-        cli: &Cli,
-    ) -> io::Result<Option<Result<Response, net::Error>>> {
-        let gone = || io::Error::other("the thread that asks has ended");
-        self.questions.send(url).map_err(|_| gone())?;
-        if !ready(Some(self.ready.as_fd()), None, cli)? {
+        file: File,
+        wait: Wait<'_>,
+    ) -> anyhow::Result<Option<Result<Status, net::Error>>> {
+        self.questions.send(Question::Download(url, file)).map_err(|_| gone())?;
+        self.status(wait)
+    }
+
+    /// Looks whether there is such a file, without fetching it.
+    pub(crate) fn look(
+        &mut self,
+        url: String,
+        wait: Wait<'_>,
+    ) -> anyhow::Result<Option<Result<Status, net::Error>>> {
+        self.questions.send(Question::Look(url)).map_err(|_| gone())?;
+        self.status(wait)
+    }
+
+    fn status(&mut self, wait: Wait<'_>) -> anyhow::Result<Option<Result<Status, net::Error>>> {
+        match self.receive(wait)? {
+            Some(Answer::Downloaded(status)) => Ok(Some(status)),
+            Some(_) => Err(gone().into()),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks a host up; nothing if a signal came first.
+    pub(crate) fn resolve(
+        &mut self,
+        endpoint: &Endpoint,
+        wait: Wait<'_>,
+    ) -> anyhow::Result<Option<Result<Vec<SocketAddr>, net::Error>>> {
+        self.questions.send(Question::Resolve(Box::new(endpoint.clone()))).map_err(|_| gone())?;
+        match self.receive(wait)? {
+            Some(Answer::Resolved(addresses)) => Ok(Some(addresses)),
+            Some(_) => Err(gone().into()),
+            None => Ok(None),
+        }
+    }
+
+    fn receive(&mut self, wait: Wait<'_>) -> anyhow::Result<Option<Answer>> {
+        if wait.until(Some((self.ready.as_fd(), PollFlags::POLLIN)), None)? != Woke::Ready {
             return Ok(None);
         }
         self.ready.read_exact(&mut [0])?;
-        self.answers.recv().map(Some).map_err(|_| gone())
+        self.answers.recv().map(Some).map_err(|_| gone().into())
     }
 }
 
-/// Waits; says whether a signal came before the time was over.
-pub(crate) fn sleep(time: Duration, cli: &Cli) -> io::Result<bool> {
-    let until = Instant::now() + time;
-    Ok(!time.is_zero() && !ready(None, Some(until), cli)? && cli.stopping())
-}
-
-/// Waits until a descriptor can be read (true), or the time is over or a signal came (false).
-fn ready(fd: Option<BorrowedFd<'_>>, until: Option<Instant>, cli: &Cli) -> io::Result<bool> {
-    loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if cli.stopping() || left.is_some_and(|left| left.is_zero()) {
-            return Ok(false);
-        }
-        // Rounded up, or the last millisecond would be a busy one.
-        let timeout = left.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-        });
-        let stop = PollFd::new(cli.stop_fd(), PollFlags::POLLIN);
-        let mut fds = vec![stop];
-        fds.extend(fd.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if fds.get(1).and_then(PollFd::any).unwrap_or(false) {
-            return Ok(true);
+/// Into a file, as far as it is there.
+fn download(client: &Client, url: &str, mut file: File) -> Result<Status, net::Error> {
+    let mut stream = client.get_reader(url, DOWNLOAD_BYTES_MAX)?;
+    let announced = stream.header("content-length").and_then(|text| text.parse::<u64>().ok());
+    let packed = stream.header("content-encoding").is_some();
+    if stream.status == 200 {
+        let count = io::copy(&mut stream, &mut file).map_err(net::Error::Io)?;
+        if announced.is_some_and(|announced| !packed && announced != count) {
+            return Err(net::Error::Cut);
         }
     }
+    Ok((stream.status, stream.retry_after))
+}
+
+fn look(client: &Client, url: &str) -> Result<Status, net::Error> {
+    let stream = client.get_reader(url, DOWNLOAD_BYTES_MAX)?;
+    Ok((stream.status, stream.retry_after))
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread that asks has ended")
 }

@@ -1,319 +1,273 @@
-//! Page after page.
+//! Page after page, by number where the directory numbers its operations, else by time.
+//!
+//! | place | asked | the answer |
+//! |---|---|---|
+//! | [`Place::Begin`] | `after=0` | numbers or not; without, it is read as the year 2000, or refused |
+//! | [`Place::Behind`] | `after=` last number - 1 | the last operation again, or the numbers are others |
+//! | [`Place::Probe`] | `count=1&after=0` | numbers: the time is looked for among them |
+//! | [`Place::Seq`] | `after=` last number | what comes next |
+//! | [`Place::Time`] | `after=` last time - 1 ms | some again, and what comes next |
+//!
+//! A number is believed only with the operation that had it: a directory may be another one than
+//! before under the same URL, an older one takes a number for a year, and an empty answer looks
+//! the same in each case.
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use cli::Cli;
-use cli::units::show_bytes;
-use net::http::Response;
-use serde::Serialize;
 
-use crate::ask::{self, Asker};
-use crate::pace::Pace;
-use crate::page::{self, Line, show_ms};
-use crate::seen::{BACK_MS, Seen};
-use crate::sink::Sink;
+use crate::bisect;
+use crate::directory::{Answer, Directory, Page};
+use crate::intake::{Intake, Numbered};
+use crate::page::{Line, show_ms};
+use crate::progress::Progress;
+use crate::seen::BACK_MS;
 use crate::state::{self, State};
 
 /// Operations asked for at a time; a directory gives no more.
 const PAGE_LINES: usize = 1000;
 
-/// So many refusals in a row are spoken of with `-v` only.
-const REFUSALS_QUIET: u32 = 5;
+/// What is learned of the limit is kept at most so often.
+const REMEMBER: Duration = Duration::from_secs(5);
 
-/// What to fetch.
-pub(crate) struct Plan {
-    /// Where to begin if nothing is stored, unix milliseconds.
-    pub(crate) after: Option<u64>,
-    /// Whether to go on when there is nothing more, and how often to ask then.
-    pub(crate) follow: Option<Duration>,
-    /// How many failures in a row are the end.
-    pub(crate) failures_max: u32,
+/// Where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At the first operation of all.
+    Begin,
+    /// Behind this one, if the directory still numbers it so.
+    Behind(Numbered),
+    /// At this time, once it is known whether there are numbers.
+    Probe(u64),
+    /// Behind this number.
+    Seq(u64),
+    /// Behind this time, without numbers.
+    Time(u64),
 }
 
 /// What a page came to.
 enum Step {
-    /// There may be more behind this time.
-    More(u64),
-    /// There is nothing more.
-    Done,
+    /// There may be more from here.
+    More(Place),
+    /// There is nothing more; more will come from here.
+    Done(Place),
 }
 
-/// Fetching, and what it counts.
+/// Fetching.
 pub(crate) struct Fetch<'c> {
-    cli: &'c Cli,
-    url: String,
-    asker: Asker,
-    pace: Pace,
-    sink: Sink,
-    seen: Seen,
-    began: Instant,
-    shown: Instant,
-    /// Requests in a row that were not answered, refusals left out.
-    failures: u32,
-    /// Refusals in a row.
-    refusals: u32,
-    operations: u64,
-    bytes: u64,
-    requests: u64,
-    refused: u64,
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    r#type: &'static str,
-    url: &'a str,
-    /// Stored by this run.
-    operations: u64,
-    /// Of JSON.
-    bytes: u64,
-    requests: u64,
-    /// Requests that came too soon for the directory.
-    requests_refused: u64,
-    last_created_at: Option<String>,
-    interval_ms: f64,
-    seconds: f64,
+    pub(crate) cli: &'c Cli,
+    pub(crate) directory: Directory<'c>,
+    pub(crate) intake: Intake<'c>,
+    pub(crate) state: State,
+    pub(crate) place: Place,
+    pub(crate) progress: Progress<'c>,
+    /// How operations came, for the report.
+    pub(crate) interfaces: Vec<&'static str>,
+    /// Operations from a dump.
+    pub(crate) imported: u64,
+    /// When what was learned was last kept.
+    pub(crate) remembered: Instant,
 }
 
 impl<'c> Fetch<'c> {
-    pub(crate) fn new(
-        cli: &'c Cli,
-        url: String,
-        asker: Asker,
-        pace: Pace,
-        sink: Sink,
-        seen: Seen,
-    ) -> Self {
-        let now = Instant::now();
-        Self {
-            cli,
-            url,
-            asker,
-            pace,
-            sink,
-            seen,
-            began: now,
-            shown: now,
-            failures: 0,
-            refusals: 0,
-            operations: 0,
-            bytes: 0,
-            requests: 0,
-            refused: 0,
-        }
-    }
-
-    /// Fetches until there is nothing more, or, following, until a signal comes.
-    pub(crate) fn run(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        // Operations can appear a little after later ones, also while nobody was asking: every
-        // run goes on from a minute back and drops what it has.
-        let mut after = match self.seen.newest_ms() {
-            Some(newest) => newest.saturating_sub(BACK_MS),
-            None => plan.after.unwrap_or(0),
-        };
-        if after > 0 {
-            self.cli.info(format_args!("going on from {}", show_ms(after)));
-        }
+    /// Fetches until there is nothing more; false if a signal came first.
+    pub(crate) fn catch_up(&mut self) -> anyhow::Result<bool> {
         loop {
-            let Some(page) = self.page(after, plan)? else { return Ok(()) };
-            match self.take(after, &page)? {
-                Step::More(next) => after = next,
-                Step::Done => {
-                    let Some(every) = plan.follow else { return Ok(()) };
-                    if ask::sleep(every, self.cli)? {
-                        return Ok(());
-                    }
-                    let newest = self.seen.newest_ms();
-                    after = newest.map_or(after, |newest| newest.saturating_sub(BACK_MS));
+            let place = self.place.clone();
+            if let Place::Probe(time_ms) = place {
+                let Some(found) = self.probe(time_ms)? else { return Ok(false) };
+                self.place = found;
+                continue;
+            }
+            let page = match self.directory.get(&query(&place))? {
+                Answer::Page(page) => page,
+                Answer::Stopped => return Ok(false),
+                Answer::Unasked => {
+                    self.place = self.without_numbers(&place)?;
+                    continue;
+                }
+            };
+            match self.take(&place, &page)? {
+                Step::More(next) => self.place = next,
+                Step::Done(next) => {
+                    self.place = next;
+                    return Ok(true);
                 }
             }
             self.show();
         }
     }
 
-    /// Stores what is new in a page and says where to go on.
-    fn take(&mut self, after: u64, page: &Page) -> anyhow::Result<Step> {
-        let mut text = Vec::with_capacity(page.body.len() + 1);
-        let mut new = 0;
-        for line in &page.lines {
-            if self.seen.add(line) {
-                new += 1;
-                text.extend_from_slice(page.body.get(line.place.clone()).unwrap_or_default());
-                text.push(b'\n');
+    /// Where to look again for what has come since.
+    pub(crate) fn again(&self) -> Place {
+        match (&self.place, self.intake.numbered.clone(), self.intake.newest_ms()) {
+            (Place::Seq(seq), Some(last), _) if last.seq == *seq => Place::Behind(last),
+            // Operations can appear a little after later ones, also while nobody was asking.
+            (Place::Time(_), _, Some(newest)) => Place::Time(newest.saturating_sub(BACK_MS)),
+            (place, ..) => place.clone(),
+        }
+    }
+
+    /// Takes a page in, and asks for the next one before it is stored.
+    fn take(&mut self, place: &Place, page: &Page) -> anyhow::Result<Step> {
+        let numbered = page.lines.iter().all(|line| line.seq.is_some()) && !page.lines.is_empty();
+        let asked = match place {
+            Place::Begin if page.lines.is_empty() => return Ok(Step::Done(Place::Begin)),
+            Place::Begin if numbered => Some(0),
+            Place::Behind(last) => {
+                let same = |line: &Line| line.seq == Some(last.seq) && line.name == last.name;
+                if !numbered || !page.lines.first().is_some_and(same) {
+                    self.cli.info(format_args!(
+                        "{}: number {} is not the operation it was; going on by time",
+                        self.directory.url, last.seq
+                    ));
+                    return Ok(Step::More(self.by_time()));
+                }
+                // What has a later number is new, whatever its time.
+                self.intake.go_on();
+                Some(last.seq)
             }
+            Place::Seq(asked) if numbered || page.lines.is_empty() => Some(*asked),
+            Place::Seq(_) => return Ok(Step::More(self.by_time())),
+            Place::Begin | Place::Time(_) | Place::Probe(_) => None,
+        };
+        if asked.is_some() {
+            self.by_number()?;
         }
-        if new > 0 {
-            self.sink.put(&text, new)?;
-            self.operations += new;
-            self.bytes += text.len() as u64;
-            self.cli.stats().events_out(new);
-            self.cli.stats().bytes_out(text.len() as u64);
+        let new = self.intake.pick(page);
+        let step = match asked {
+            Some(asked) => self.step_by_number(asked, place, page),
+            None => self.step_in_time(place, page, new.lines),
+        };
+        if let Ok(Step::More(next)) = &step {
+            self.directory.begin(&query(next))?;
         }
-        self.cli.stats().dropped(page.lines.len() as u64 - new);
-        let Some(last) = page.lines.last() else { return Ok(Step::Done) };
+        self.intake.put(&new)?;
+        step
+    }
+
+    fn step_by_number(&self, asked: u64, place: &Place, page: &Page) -> anyhow::Result<Step> {
+        let last = page.lines.iter().filter_map(|line| line.seq).max();
+        match last {
+            Some(last) if last > asked => Ok(Step::More(Place::Seq(last))),
+            // The last operation alone came again.
+            Some(last) if matches!(place, Place::Behind(_)) => Ok(Step::Done(Place::Seq(last))),
+            Some(last) => anyhow::bail!(
+                "{}: asked for what comes after number {asked}, it gave numbers up to {last}",
+                self.directory.url
+            ),
+            None => Ok(Step::Done(Place::Seq(asked))),
+        }
+    }
+
+    fn step_in_time(&mut self, place: &Place, page: &Page, new: u64) -> anyhow::Result<Step> {
+        self.came_by("time");
+        let after = if let Place::Time(after) = place { *after } else { 0 };
+        let Some(last) = page.lines.last() else { return Ok(Step::Done(Place::Time(after))) };
         // Later than `after` at the grain of a millisecond: others of the last one may follow.
         let next = last.created_ms.saturating_sub(1);
         if next > after {
-            return Ok(Step::More(next));
+            return Ok(Step::More(Place::Time(next)));
         }
         anyhow::ensure!(
             page.lines.len() < PAGE_LINES,
             "{}: a whole page of {} operations at {}; there may be more of that millisecond, and \
              no way to ask for them",
-            self.url,
+            self.directory.url,
             page.lines.len(),
             show_ms(last.created_ms)
         );
-        Ok(if new > 0 { Step::More(after) } else { Step::Done })
+        let place = Place::Time(after);
+        Ok(if new > 0 { Step::More(place) } else { Step::Done(place) })
     }
 
-    /// Asks for a page until there is an answer; nothing if a signal came first.
-    fn page(&mut self, after: u64, plan: &Plan) -> anyhow::Result<Option<Page>> {
-        let url = format!("{}/export?count={PAGE_LINES}&after={}", self.url, show_ms(after));
-        loop {
-            if ask::sleep(self.pace.wait(), self.cli)? || self.cli.stopping() {
-                return Ok(None);
-            }
-            self.pace.asked();
-            self.requests += 1;
-            let asked = Instant::now();
-            let Some(answer) = self.asker.ask(url.clone(), self.cli)? else { return Ok(None) };
-            self.cli.stats().latency(u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX));
-            let failure = match answer {
-                Ok(response) if response.status == 200 => match Page::read(response) {
-                    Ok(page) => {
-                        self.pace.answered();
-                        (self.failures, self.refusals) = (0, 0);
-                        self.cli.stats().events_in(page.lines.len() as u64);
-                        self.cli.stats().bytes_in(page.body.len() as u64);
-                        return Ok(Some(page));
-                    }
-                    Err(error @ page::Error::Cut { .. }) => Failure::passing(error),
-                    Err(error) => return Err(error).with_context(|| self.url.clone()),
-                },
-                Ok(response) => Failure::of_status(&response),
-                Err(error) => Failure::of_net(error),
-            };
-            self.fail(failure, plan.failures_max)?;
+    /// Finds out whether there are numbers, and where among them a time lies; nothing if a signal
+    /// came first.
+    fn probe(&mut self, time_ms: u64) -> anyhow::Result<Option<Place>> {
+        let by_time = Place::Time(time_ms);
+        match self.directory.get("count=1&after=0")? {
+            Answer::Stopped => return Ok(None),
+            Answer::Page(page) if page.lines.first().is_some_and(|line| line.seq.is_some()) => {}
+            Answer::Page(_) | Answer::Unasked => return Ok(Some(by_time)),
         }
+        let found = bisect::number_before(&mut self.directory, time_ms.saturating_sub(BACK_MS))?;
+        if self.cli.stopping() {
+            return Ok(None);
+        }
+        let Some(seq) = found else { return Ok(Some(by_time)) };
+        self.cli.info(format_args!("{} is behind number {seq}", show_ms(time_ms)));
+        self.intake.numbered = None;
+        self.intake.step_back();
+        self.by_number()?;
+        Ok(Some(Place::Seq(seq)))
     }
 
-    /// Makes a pause, or gives up.
-    fn fail(&mut self, failure: Failure, failures_max: u32) -> anyhow::Result<()> {
-        let Failure { error, passing, refused, retry_after } = failure;
-        if !passing {
-            return Err(error.context(self.url.clone()));
+    /// From here on numbers are those of this directory.
+    fn by_number(&mut self) -> anyhow::Result<()> {
+        self.came_by("seq");
+        let Some(store) = &self.intake.sink.store else { return Ok(()) };
+        if !self.state.is_numbered(store.position()) {
+            self.state.set_numbered_from(store.position());
+            state::save(&store.state_path(), &self.state)?;
         }
-        if refused {
-            // Slow is not gone: a refusal does not count towards giving up.
-            self.refused += 1;
-            self.refusals += 1;
-            self.cli.stats().refused(1);
-            let pause = self.pace.refused(retry_after);
-            let said = format_args!("{}: {error:#}; again in {pause:.1?}", self.url);
-            // A few are the way to find out how fast it can be asked; a row of them is not.
-            if self.refusals < REFUSALS_QUIET {
-                self.cli.info(said);
-            } else {
-                self.cli.warn(said);
-            }
-            return Ok(());
-        }
-        self.failures = self.failures.saturating_add(1);
-        if self.failures > failures_max {
-            return Err(error.context(format!("{}: given up", self.url)));
-        }
-        let pause = self.pace.failed(retry_after);
-        self.cli.warn(format_args!("{}: {error:#}; again in {pause:.1?}", self.url));
         Ok(())
     }
 
+    /// Where to go on in a directory that takes no number.
+    fn without_numbers(&self, place: &Place) -> anyhow::Result<Place> {
+        match place {
+            Place::Begin => Ok(Place::Time(0)),
+            Place::Behind(_) | Place::Seq(_) => Ok(match self.by_time() {
+                Place::Probe(time_ms) => Place::Time(time_ms),
+                other => other,
+            }),
+            Place::Probe(_) | Place::Time(_) => {
+                anyhow::bail!("{}: status 400", self.directory.url)
+            }
+        }
+    }
+
+    /// Where to go on when no number is to be trusted.
+    pub(crate) fn by_time(&self) -> Place {
+        match self.intake.newest_ms() {
+            Some(newest) => Place::Probe(newest.saturating_sub(BACK_MS)),
+            None => Place::Begin,
+        }
+    }
+
+    pub(crate) fn came_by(&mut self, interface: &'static str) {
+        if !self.interfaces.contains(&interface) {
+            self.interfaces.push(interface);
+        }
+    }
+
+    pub(crate) fn show(&mut self) {
+        let Directory { counts, limiter, .. } = &self.directory;
+        self.progress.show(&self.intake, *counts, limiter.learned());
+        // A kill may come at any time.
+        if self.state.limit() != limiter.learned() && self.remembered.elapsed() > REMEMBER {
+            self.remember();
+        }
+    }
+
     /// Keeps for the next run how fast the directory can be asked.
-    pub(crate) fn remember_pace(&self) {
-        let Some(path) = self.sink.state_path() else { return };
-        let state = State::new(&self.url, self.pace.interval());
-        if let Err(error) = state::save(&path, &state) {
-            self.cli.info(format_args!("{}: {error}", path.display()));
+    pub(crate) fn remember(&mut self) {
+        self.remembered = Instant::now();
+        let Some(store) = &self.intake.sink.store else { return };
+        self.state.set_limit(self.directory.limiter.learned());
+        if let Err(error) = state::save(&store.state_path(), &self.state) {
+            self.cli.info(format_args!("{}: {error}", store.state_path().display()));
         }
     }
-
-    /// Prints what was fetched.
-    pub(crate) fn report(&self) -> anyhow::Result<()> {
-        let report = serde_json::to_string(&Report {
-            r#type: "summary",
-            url: &self.url,
-            operations: self.operations,
-            bytes: self.bytes,
-            requests: self.requests,
-            requests_refused: self.refused,
-            last_created_at: self.seen.newest_ms().map(show_ms),
-            interval_ms: self.pace.interval().as_secs_f64() * 1000.0,
-            seconds: self.began.elapsed().as_secs_f64(),
-        })?;
-        Sink::Stdout.put(format!("{report}\n").as_bytes(), 1)
-    }
-
-    fn show(&mut self) {
-        if !self.cli.progress() || self.shown.elapsed() < Duration::from_millis(500) {
-            return;
-        }
-        self.shown = Instant::now();
-        let at = self.seen.newest_ms().map(show_ms).unwrap_or_default();
-        let rate = self.operations as f64 / self.began.elapsed().as_secs_f64();
-        self.cli.show(format_args!(
-            "{} operations ({rate:.0}/s), {}, at {at}, {} requests, {} refused",
-            self.operations,
-            show_bytes(self.bytes),
-            self.requests,
-            self.refused
-        ));
-    }
 }
 
-/// An answer that is one.
-struct Page {
-    body: Vec<u8>,
-    lines: Vec<Line>,
-}
-
-impl Page {
-    fn read(response: Response) -> Result<Self, page::Error> {
-        let lines = page::lines(&response.body)?;
-        Ok(Self { body: response.body, lines })
-    }
-}
-
-/// Why there is no page.
-struct Failure {
-    error: anyhow::Error,
-    /// It may be otherwise next time.
-    passing: bool,
-    /// The directory wants to be asked more slowly.
-    refused: bool,
-    retry_after: Option<Duration>,
-}
-
-impl Failure {
-    fn passing(error: impl Into<anyhow::Error>) -> Self {
-        Self { error: error.into(), passing: true, refused: false, retry_after: None }
-    }
-
-    fn of_status(response: &Response) -> Self {
-        let status = response.status;
-        Self {
-            error: anyhow::anyhow!("status {status}"),
-            // 408 is a timeout too.
-            passing: matches!(status, 408 | 429 | 500..),
-            refused: status == 429,
-            retry_after: response.retry_after,
-        }
-    }
-
-    fn of_net(error: net::Error) -> Self {
-        use net::Error::{Connect, Cut, Http, Io, Resolve, Timeout};
-        let passing =
-            matches!(error, Timeout | Connect(_) | Io(_) | Cut | Http(_) | Resolve { .. });
-        Self { passing, ..Self::passing(error) }
-    }
+/// The question for a place.
+fn query(place: &Place) -> String {
+    let after = match place {
+        Place::Begin | Place::Probe(_) => "0".into(),
+        Place::Behind(last) => last.seq.saturating_sub(1).to_string(),
+        Place::Seq(seq) => seq.to_string(),
+        Place::Time(after) => show_ms(*after),
+    };
+    format!("count={PAGE_LINES}&after={after}")
 }

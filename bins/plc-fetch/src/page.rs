@@ -20,6 +20,15 @@ pub(crate) enum Error {
     Cut { line: usize },
 }
 
+impl Error {
+    /// Which line it is about, counted from 1.
+    pub(crate) fn line(&self) -> usize {
+        match self {
+            Self::Line { line, .. } | Self::Time { line } | Self::Cut { line } => *line,
+        }
+    }
+}
+
 /// A line of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -29,6 +38,8 @@ pub(crate) struct Line {
     pub(crate) name: Box<str>,
     /// createdAt, unix milliseconds.
     pub(crate) created_ms: u64,
+    /// Its number in the directory that gave it, if that numbers operations.
+    pub(crate) seq: Option<u64>,
 }
 
 /// What is read of a line. The rest is kept and not looked at.
@@ -41,6 +52,7 @@ struct Fields<'a> {
     cid: Cow<'a, str>,
     #[serde(borrow)]
     created_at: Cow<'a, str>,
+    seq: Option<u64>,
 }
 
 /// Finds the lines of an answer.
@@ -60,7 +72,7 @@ pub(crate) fn lines(body: &[u8]) -> Result<Vec<Line>, Error> {
         })?;
         let created_ms = parse_ms(&fields.created_at).ok_or(Error::Time { line })?;
         let name = format!("{} {}", fields.did, fields.cid).into();
-        found.push(Line { place, name, created_ms });
+        found.push(Line { place, name, created_ms, seq: fields.seq });
     }
     Ok(found)
 }
@@ -90,11 +102,12 @@ mod tests {
     #[test]
     fn lines_are_found_with_their_places_and_names() {
         let body = b"{\"did\":\"d\",\"cid\":\"c\",\"createdAt\":\"2026-01-01T00:00:00.001Z\",\"x\":[1]}\n\n\
-            {\"createdAt\":\"2026-01-01T00:00:00.002Z\",\"cid\":\"e\",\"did\":\"d\"}";
+            {\"createdAt\":\"2026-01-01T00:00:00.002Z\",\"cid\":\"e\",\"seq\":7,\"did\":\"d\"}";
         let lines = lines(body).unwrap();
         let names: Vec<&str> = lines.iter().map(|line| &*line.name).collect();
         assert_eq!(names, ["d c", "d e"]);
         assert_eq!(lines[1].created_ms - lines[0].created_ms, 1);
+        assert_eq!([lines[0].seq, lines[1].seq], [None, Some(7)]);
         assert_eq!(&body[lines[1].place.clone()][..12], b"{\"createdAt\"");
         assert_eq!(lines[1].place.end, body.len());
         assert_eq!(show_ms(lines[0].created_ms), "2026-01-01T00:00:00.001Z");

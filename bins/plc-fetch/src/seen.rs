@@ -11,7 +11,11 @@ use crate::page::Line;
 /// How far back the directory is asked again.
 pub(crate) const BACK_MS: u64 = 60_000;
 
-/// Most operations that are remembered, some 200 MB: 17,000 a second for a minute.
+/// How far back operations are remembered: as far as is asked, and as an operation that appears
+/// late may lie behind that.
+pub(crate) const KEEP_MS: u64 = 10 * BACK_MS;
+
+/// Most operations that are remembered, some 200 MB: 1,700 a second for that time.
 const OPERATIONS_MAX: usize = 1 << 20;
 
 /// Operations by DID and CID.
@@ -44,7 +48,7 @@ impl Seen {
     /// Forgets what is too old to be asked about. One that is young keeps those behind it: few,
     /// as they come in the order of time but for some.
     fn forget(&mut self) {
-        let limit = self.newest_ms.unwrap_or(0).saturating_sub(BACK_MS);
+        let limit = self.newest_ms.unwrap_or(0).saturating_sub(KEEP_MS);
         while let Some(first) = self.order.front() {
             let young = self.times.get(first).is_some_and(|time| *time >= limit);
             if young && self.order.len() <= OPERATIONS_MAX {
@@ -62,20 +66,20 @@ mod tests {
     use super::*;
 
     fn line(name: &str, created_ms: u64) -> Line {
-        Line { place: 0..0, name: name.into(), created_ms }
+        Line { place: 0..0, name: name.into(), created_ms, seq: None }
     }
 
     #[test]
     fn what_was_seen_within_the_time_that_is_asked_again_is_known() {
         let mut seen = Seen::default();
         assert_eq!(seen.newest_ms(), None);
-        assert!(seen.add(&line("a", 100_000)));
-        assert!(seen.add(&line("b", 160_000)));
-        assert!(seen.add(&line("late", 110_000)));
-        assert!(!seen.add(&line("a", 100_000)), "a minute back is still asked");
-        assert!(seen.add(&line("c", 160_001)));
+        assert!(seen.add(&line("a", 1_000_000)));
+        assert!(seen.add(&line("b", 1_600_000)));
+        assert!(seen.add(&line("late", 1_100_000)));
+        assert!(!seen.add(&line("a", 1_000_000)), "ten minutes back are remembered");
+        assert!(seen.add(&line("c", 1_600_001)));
         assert!(!seen.times.contains_key("a"));
-        assert!(!seen.add(&line("late", 110_000)));
-        assert_eq!(seen.newest_ms(), Some(160_001));
+        assert!(!seen.add(&line("late", 1_100_000)));
+        assert_eq!(seen.newest_ms(), Some(1_600_001));
     }
 }

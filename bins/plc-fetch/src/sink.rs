@@ -1,37 +1,41 @@
 //! Where operations go.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use crate::store::Store;
 
-/// A folder, or standard output.
-pub(crate) enum Sink {
-    Stdout,
-    Store(Store),
+/// A folder, standard output, or one after the other.
+pub(crate) struct Sink {
+    pub(crate) store: Option<Store>,
+    pub(crate) prints: bool,
 }
 
 impl Sink {
-    /// Hands on lines, each with its end. When it returns they are where they belong.
-    pub(crate) fn put(&mut self, text: &[u8], lines: u64) -> anyhow::Result<()> {
-        match self {
-            Self::Store(store) => store.put(text, lines),
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                let written = stdout.write_all(text).and_then(|()| stdout.flush());
-                written.map_err(|error| match error.kind() {
-                    io::ErrorKind::BrokenPipe => cli::OutputClosed.into(),
-                    _ => error.into(),
-                })
+    /// Hands on lines, each with its end. If they are to be durable they are where they belong
+    /// when it returns: on the disk before anybody reads them.
+    pub(crate) fn put(&mut self, text: &[u8], lines: u64, durable: bool) -> anyhow::Result<()> {
+        if let Some(store) = &mut self.store {
+            store.append(text, lines)?;
+            // What is printed is never ahead of what is stored.
+            if durable || self.prints {
+                store.sync()?;
             }
         }
+        if self.prints { print(text) } else { Ok(()) }
     }
 
-    /// Where what is learned about the directory is kept.
-    pub(crate) fn state_path(&self) -> Option<PathBuf> {
-        match self {
-            Self::Stdout => None,
-            Self::Store(store) => Some(store.state_path()),
-        }
+    /// Makes durable what was handed on.
+    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
+        self.store.as_mut().map_or(Ok(()), Store::sync)
     }
+}
+
+/// Prints at once.
+pub(crate) fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => cli::OutputClosed.into(),
+        _ => error.into(),
+    })
 }

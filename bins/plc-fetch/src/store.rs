@@ -10,7 +10,8 @@
 //!
 //! A page counts when its frame is synced. A kill can tear the last frame of the last file; the
 //! next run cuts it off and asks for it again. There is no cursor beside the data: where to go on
-//! is read off the last operations.
+//! is read off the last operations. (`plc-fetch.state` says whose their numbers are; without it
+//! their times do.)
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -22,10 +23,14 @@ use zstd::bulk::Compressor;
 
 use crate::frames::Frames;
 use crate::page::{self, Line};
-use crate::seen::{BACK_MS, Seen};
+use crate::seen::{KEEP_MS, Seen};
+use crate::state::Position;
 
 /// A page takes some 20 ms at this level, less than any directory takes to answer.
 const LEVEL: i32 = 9;
+
+/// Where nothing is waited for, but the packing: some five times as quick.
+const LEVEL_BULK: i32 = 3;
 
 const ENDING: &str = ".jsonl.zst";
 
@@ -44,6 +49,24 @@ pub(crate) struct Store {
     _lock: File,
 }
 
+/// The operation that was stored last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Last {
+    pub(crate) name: Box<str>,
+    /// Its number, if it has one, in the directory that gave it.
+    pub(crate) seq: Option<u64>,
+    /// Where the frame that holds it begins.
+    pub(crate) at: Position,
+}
+
+/// What was found in a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    /// Operations of the last minutes.
+    pub(crate) seen: Seen,
+    pub(crate) last: Option<Last>,
+}
+
 /// What a file of operations holds.
 struct Found {
     /// Of the whole frames.
@@ -51,11 +74,13 @@ struct Found {
     /// Behind the whole frames.
     torn_bytes: u64,
     lines: Vec<Line>,
+    /// Where the last frame with lines begins.
+    last_frame: u64,
 }
 
 impl Store {
     /// Opens a folder, mends its last file, and reads off what was stored last.
-    pub(crate) fn open(folder: &Path, lines_max: u64, cli: &Cli) -> anyhow::Result<(Self, Seen)> {
+    pub(crate) fn open(folder: &Path, lines_max: u64, cli: &Cli) -> anyhow::Result<(Self, Stored)> {
         let context = || folder.display().to_string();
         fs::create_dir_all(folder).with_context(context)?;
         let lock = lock(folder)?;
@@ -77,37 +102,62 @@ impl Store {
             ));
         }
         let (bytes, lines) = (found.bytes, found.lines.len() as u64);
-        let seen = recent(folder, &numbers, found)?;
+        let stored = recent(folder, &numbers, found)?;
         let mut compressor = Compressor::new(LEVEL)?;
         compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
         let folder = folder.to_owned();
         let number = last;
         let store =
             Self { folder, path, file, number, bytes, lines, lines_max, compressor, _lock: lock };
-        Ok((store, seen))
+        Ok((store, stored))
     }
 
-    /// Stores lines, each with its end; they are on the disk when it returns.
-    pub(crate) fn put(&mut self, text: &[u8], lines: u64) -> anyhow::Result<()> {
+    /// Stores lines, each with its end. They are on the disk after [`Store::sync`].
+    pub(crate) fn append(&mut self, text: &[u8], lines: u64) -> anyhow::Result<()> {
         if self.lines >= self.lines_max {
+            self.sync()?;
             self.number += 1;
             self.path = file_path(&self.folder, self.number);
             self.file = create(&self.folder, &self.path)?;
             (self.bytes, self.lines) = (0, 0);
         }
         let frame = self.compressor.compress(text)?;
-        let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
+        if let Err(error) = self.file.write_all(&frame) {
             // Half a frame would be cut off by the next run all the same.
             let _ = self.file.set_len(self.bytes);
-            let name = self.path.display();
-            return Err(anyhow::Error::from(error).context(format!(
-                "{name}: what came before is safe; make room and run plc-fetch again"
-            )));
+            return Err(self.failed(error));
         }
         self.bytes += frame.len() as u64;
         self.lines += lines;
         Ok(())
+    }
+
+    /// Makes durable what was stored. A sync that failed is never tried again: the system may
+    /// have dropped what it could not write.
+    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
+        self.file.sync_data().map_err(|error| self.failed(error))
+    }
+
+    /// Packs quickly rather than tightly, for a dump.
+    pub(crate) fn bulk(&mut self, bulk: bool) -> io::Result<()> {
+        self.compressor.set_compression_level(if bulk { LEVEL_BULK } else { LEVEL })
+    }
+
+    /// Where the next frame goes.
+    pub(crate) fn position(&self) -> Position {
+        (self.number, self.bytes)
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn failed(&self, error: io::Error) -> anyhow::Error {
+        anyhow::Error::from(error).context(format!(
+            "{}: what came before is safe; make room and run plc-fetch again",
+            self.path.display()
+        ))
     }
 
     /// Where what is learned about the directory is kept.
@@ -116,23 +166,33 @@ impl Store {
     }
 }
 
-/// Operations of the last minute, of the last file and as many before it as that takes.
-fn recent(folder: &Path, numbers: &[u64], last: Found) -> anyhow::Result<Seen> {
-    let mut pages = vec![last.lines];
-    for number in numbers.iter().rev().skip(1) {
+/// Operations of the last minutes, of the last file and as many before it as that takes, and the
+/// last one of all.
+fn recent(folder: &Path, numbers: &[u64], last: Found) -> anyhow::Result<Stored> {
+    let mut stored = Stored::default();
+    let mut pages = Vec::new();
+    let mut next = Some(last);
+    for number in numbers.iter().rev() {
+        let found = match next.take() {
+            Some(found) => found,
+            None => read(&file_path(folder, *number))?,
+        };
+        if let (None, Some(line)) = (&stored.last, found.lines.last()) {
+            let (name, at) = (line.name.clone(), (*number, found.last_frame));
+            stored.last = Some(Last { name, seq: line.seq, at });
+        }
+        pages.push(found.lines);
         let times = || pages.iter().flatten().map(|line| line.created_ms);
-        let reaches = |newest: u64, oldest| oldest < newest.saturating_sub(BACK_MS);
+        let reaches = |newest: u64, oldest| oldest < newest.saturating_sub(KEEP_MS);
         if times().max().zip(times().min()).is_some_and(|(newest, oldest)| reaches(newest, oldest))
         {
             break;
         }
-        pages.push(read(&file_path(folder, *number))?.lines);
     }
-    let mut seen = Seen::default();
     for line in pages.iter().rev().flatten() {
-        seen.add(line);
+        stored.seen.add(line);
     }
-    Ok(seen)
+    Ok(stored)
 }
 
 /// Reads the whole frames of a file.
@@ -140,12 +200,18 @@ fn read(path: &Path) -> anyhow::Result<Found> {
     let packed = fs::read(path).with_context(|| path.display().to_string())?;
     let mut frames = Frames::new(&packed);
     let mut lines = Vec::new();
+    let (mut begins, mut last_frame) = (0, 0);
     while let Some(text) = frames.next().with_context(|| path.display().to_string())? {
         let name = || format!("{}: the frame before offset {}", path.display(), frames.offset());
-        lines.append(&mut page::lines(&text).with_context(name)?);
+        let mut found = page::lines(&text).with_context(name)?;
+        if !found.is_empty() {
+            last_frame = begins;
+            lines.append(&mut found);
+        }
+        begins = frames.offset();
     }
     let bytes = frames.offset();
-    Ok(Found { bytes, torn_bytes: packed.len() as u64 - bytes, lines })
+    Ok(Found { bytes, torn_bytes: packed.len() as u64 - bytes, lines, last_frame })
 }
 
 fn file_path(folder: &Path, number: u64) -> PathBuf {

@@ -3,6 +3,13 @@
 
 mod directory;
 
+/// Dumps: their layouts, their hashes, what is missing or false in them.
+#[path = "cli/import.rs"]
+mod import;
+/// Sequence numbers and the stream.
+#[path = "cli/numbers.rs"]
+mod numbers;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -42,6 +49,11 @@ impl Ops {
         self.command(directory, more).output().unwrap()
     }
 
+    /// Lines in no order, without what the form of a line adds.
+    fn names(&self) -> Vec<String> {
+        names(&self.lines())
+    }
+
     /// Runs to the end, and says what was said.
     fn fetch(&self, directory: &Directory) -> String {
         let output = self.run(directory, &[]);
@@ -69,6 +81,17 @@ impl Ops {
         assert!(text.is_empty() || text.ends_with('\n'), "half a line");
         text.lines().map(str::to_owned).collect()
     }
+}
+
+/// CIDs, sorted.
+fn names(lines: &[String]) -> Vec<String> {
+    let cid = |line: &String| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["cid"].as_str().unwrap().to_owned()
+    };
+    let mut names: Vec<String> = lines.iter().map(cid).collect();
+    names.sort();
+    names
 }
 
 fn whole_frames(path: &Path) -> Vec<u8> {
@@ -230,7 +253,7 @@ fn a_directory_that_is_asked_too_soon_gets_the_time_it_wants() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["requests_refused"], 1);
-    assert!(report["interval_ms"].as_f64().unwrap() > 50.0, "{report}");
+    assert_eq!(report["interfaces"], serde_json::json!(["time"]));
     let asked = directory.state.lock().unwrap().asked.clone();
     assert!(asked[1].1 - asked[0].1 >= Duration::from_secs(1));
     assert_eq!(ops.lines(), directory.lines());
