@@ -31,6 +31,7 @@ pub mod spans;
 
 pub mod identity;
 
+mod base32;
 mod plc_did;
 
 pub use cid::Cid;

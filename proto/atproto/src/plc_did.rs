@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::base32;
+
 const PREFIX: &str = "did:plc:";
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -38,16 +40,7 @@ impl PlcDid {
         let mut bytes = [0; Self::BYTES];
         let (places, _) = bytes.as_chunks_mut::<5>();
         for (place, group) in places.iter_mut().zip(groups) {
-            let mut word = 0u64;
-            for char in group {
-                let value = match char {
-                    b'a'..=b'z' => char - b'a',
-                    b'2'..=b'7' => char - b'2' + 26,
-                    _ => return None,
-                };
-                word = word << 5 | u64::from(value);
-            }
-            let [_, _, _, five @ ..] = word.to_be_bytes();
+            let [_, _, _, five @ ..] = base32::eight(group)?.to_be_bytes();
             *place = five;
         }
         Some(Self(bytes))

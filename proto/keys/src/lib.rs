@@ -25,6 +25,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod backend;
+mod base58;
 mod error;
 mod multibase;
 mod public_key;

@@ -1,6 +1,6 @@
 //! base58btc behind a `z`, and the multicodec number before a key, without taking memory.
 
-use crate::Error;
+use crate::{Error, base58};
 
 /// The longest text that is decoded. Base58 costs the square of its length, and the longest key
 /// in use (65 bytes, uncompressed) has 89 characters.
@@ -15,6 +15,11 @@ pub(crate) fn decode<'a>(text: &str, room: &'a mut [u8; RAW_BYTES_MAX]) -> Resul
     let digits = text.strip_prefix('z').ok_or(bad)?;
     if digits.len() > TEXT_BYTES_MAX {
         return Err(bad);
+    }
+    if let Some(key) = base58::key(digits.as_bytes()) {
+        let place = room.first_chunk_mut().ok_or(bad)?;
+        *place = key;
+        return Ok(place);
     }
     let len = bs58::decode(digits.as_bytes()).onto(&mut room[..]).map_err(|_| bad)?;
     room.get(..len).ok_or(bad)

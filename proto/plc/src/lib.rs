@@ -8,5 +8,7 @@
 pub mod chain;
 
 mod operation;
+mod quick;
+mod time;
 
 pub use operation::{Error, Operation, fuzz_operation};

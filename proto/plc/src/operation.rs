@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use atproto::{Cid, PlcDid};
 use serde::Deserialize;
 
-use crate::chain::Link;
+use crate::{chain::Link, quick, time};
 
 /// Why a line is no operation.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +65,20 @@ pub struct Operation<'a> {
 impl<'a> Operation<'a> {
     /// Reads one JSON object.
     ///
+    /// Lines in the usual forms take a short way; the answer is that of
+    /// [`parse_any`](Self::parse_any).
+    ///
     /// # Errors
     /// [`Error`], where it is not of this form.
     pub fn parse(line: &'a [u8]) -> Result<Self, Error> {
+        quick::operation(line).map_or_else(|| Self::parse_any(line), Ok)
+    }
+
+    /// Reads one JSON object, however it is written.
+    ///
+    /// # Errors
+    /// [`Error`], where it is not of this form.
+    pub fn parse_any(line: &'a [u8]) -> Result<Self, Error> {
         serde_json::from_slice::<Line<'a>>(line)?.read()
     }
 
@@ -179,7 +190,7 @@ impl<'a> Line<'a> {
             did: PlcDid::parse(&self.did).ok_or(Error::Did)?,
             cid: self.cid.parse().map_err(Error::Cid)?,
             prev,
-            created_ms: time_ms(&self.created_at).ok_or(Error::Time)?,
+            created_ms: time::unix_ms(&self.created_at).ok_or(Error::Time)?,
             seq: self.seq,
             key: key.map(|key| key.0),
             pds,
@@ -188,14 +199,11 @@ impl<'a> Line<'a> {
     }
 }
 
-fn time_ms(text: &str) -> Option<u64> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(time.as_millisecond()).ok()
-}
-
-/// Reads any bytes as a line and as a log.
+/// Reads any bytes as a line and as a log; the short way must not differ from the long one.
 pub fn fuzz_operation(data: &[u8]) {
-    let _ = Operation::parse(data);
+    if let Some(operation) = quick::operation(data) {
+        assert_eq!(Operation::parse_any(data).ok(), Some(operation));
+    }
     if let Ok(log) = Operation::parse_log(data) {
         let _ = crate::chain::valid(&log);
     }
