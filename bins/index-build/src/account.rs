@@ -5,6 +5,7 @@ use std::path::Path;
 use didindex::{Builder, Change, Cursor, Seed, Summary};
 use plc::chain::{self, Chain};
 
+use crate::audit::Stays;
 use crate::gather::Gathered;
 use crate::hosts::Hosts;
 use crate::record::Record;
@@ -26,14 +27,21 @@ pub(crate) struct Built {
     pub(crate) broken: u64,
 }
 
-/// Works out every account and writes the index.
-pub(crate) fn build(gathered: &Gathered<'_>, out: &Path, force: bool) -> anyhow::Result<Built> {
+/// Works out every account and writes the index. Of the accounts that `stays` names only those
+/// operations count that it names.
+pub(crate) fn build(
+    gathered: &Gathered<'_>,
+    stays: &Stays,
+    out: &Path,
+    force: bool,
+) -> anyhow::Result<Built> {
     let Gathered { spill, hosts, seed, newest_ms, .. } = gathered;
     let accounts = count(spill, *seed)?;
     let lock = didindex::lock(out)?;
     let builder = Builder::under(out, accounts, force, *seed, &lock)?;
     let mut accounts = Accounts {
         hosts,
+        stays,
         sidecar: Sidecar::begin(out, builder.id(), *newest_ms)?,
         builder,
         changes: Vec::new(),
@@ -110,6 +118,7 @@ impl Bucket {
 /// Accounts on their way into the index.
 struct Accounts<'a> {
     hosts: &'a Hosts,
+    stays: &'a Stays,
     sidecar: Sidecar,
     builder: Builder,
     changes: Vec<Change<'a>>,
@@ -123,6 +132,16 @@ impl Accounts<'_> {
     /// Works out the account whose operations these are.
     fn add(&mut self, records: &[Record]) -> anyhow::Result<()> {
         self.changes.clear();
+        let stay = records.first().and_then(|record| self.stays.get(&record.did));
+        let kept: Vec<Record>;
+        let records = match stay {
+            None => records,
+            Some(numbers) => {
+                let counting = numbers.iter().filter_map(|number| records.get(*number));
+                kept = counting.copied().collect();
+                &kept
+            }
+        };
         if let [only] = records {
             // As good as all accounts.
             self.broken += u64::from(only.prev.is_some());

@@ -10,6 +10,7 @@ use cli::units::show_bytes;
 use didindex::Seed;
 use memchr::memchr;
 
+use crate::audit::Audit;
 use crate::hosts::Hosts;
 use crate::piece::{LINE_BYTES_MAX, Piece, Pieces};
 use crate::record::{RECORD_BYTES_MAX, Record};
@@ -36,6 +37,10 @@ pub(crate) struct Gathered<'c> {
     shown: Instant,
     /// Of the index that is to be built.
     pub(crate) seed: Seed,
+    /// Whether there is to be one.
+    pub(crate) indexing: bool,
+    /// What is to be proved.
+    pub(crate) audit: Option<Audit<'c>>,
     /// createdAt of the newest operation, unix milliseconds.
     pub(crate) newest_ms: u64,
     pub(crate) spill: Spill,
@@ -56,6 +61,8 @@ impl<'c> Gathered<'c> {
             counts: Counts::default(),
             shown: Instant::now(),
             seed: Seed::random()?,
+            indexing: true,
+            audit: None,
             newest_ms: 0,
             spill: Spill::new(folder, memory),
             hosts: Hosts::default(),
@@ -84,7 +91,7 @@ impl<'c> Gathered<'c> {
                 }
                 Piece::TooLong => {
                     self.counts.lines += 1;
-                    self.bad(too_long(), &name, behind)?;
+                    self.bad(too_long(), None, &name, behind)?;
                 }
                 Piece::Torn => {
                     self.counts.files_torn += 1;
@@ -106,6 +113,9 @@ impl<'c> Gathered<'c> {
                 anyhow::bail!("stopped before everything was read; no index was made");
             }
         }
+        if let Some(audit) = &mut self.audit {
+            audit.complete()?;
+        }
         self.spill.complete()
     }
 
@@ -120,19 +130,29 @@ impl<'c> Gathered<'c> {
             rest = more.get(1..).unwrap_or_default();
             self.counts.lines += 1;
             if line.len() > LINE_BYTES_MAX {
-                self.bad(too_long(), name, behind)?;
+                self.bad(too_long(), None, name, behind)?;
             } else if !line.trim_ascii().is_empty() {
                 match Record::of_line(line, &mut self.hosts) {
-                    Ok(record) => self.keep(&record)?,
-                    Err(error) => self.bad(error.into(), name, behind)?,
+                    Ok(record) => self.keep(&record, line)?,
+                    Err(error) => self.bad(error.into(), Some(line), name, behind)?,
                 }
             }
         }
         Ok(())
     }
 
-    fn bad(&mut self, error: anyhow::Error, name: &str, behind: u64) -> anyhow::Result<()> {
+    fn bad(
+        &mut self,
+        error: anyhow::Error,
+        line: Option<&[u8]>,
+        name: &str,
+        behind: u64,
+    ) -> anyhow::Result<()> {
         let error = error.context(format!("{name}: line {}", self.counts.lines - behind));
+        if let Some(audit) = &mut self.audit {
+            self.counts.lines_bad += 1;
+            return audit.take_bad(line.unwrap_or_default(), &error);
+        }
         if self.strict {
             return Err(error);
         }
@@ -148,7 +168,13 @@ impl<'c> Gathered<'c> {
         Ok(())
     }
 
-    fn keep(&mut self, record: &Record) -> anyhow::Result<()> {
+    fn keep(&mut self, record: &Record, line: &[u8]) -> anyhow::Result<()> {
+        if let Some(audit) = &mut self.audit {
+            audit.take(&record.did, line, true)?;
+        }
+        if !self.indexing {
+            return Ok(());
+        }
         self.newest_ms = self.newest_ms.max(record.created_ms);
         let hash = self.seed.hash(record.did.as_bytes());
         self.spill.push(hash, RECORD_BYTES_MAX, |bucket| record.write(bucket))

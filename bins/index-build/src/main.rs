@@ -1,6 +1,7 @@
 //! `index-build`: the directory's operations into `did.idx`.
 
 mod account;
+mod audit;
 mod gather;
 mod hosts;
 mod keeper;
@@ -24,6 +25,8 @@ use cli::units::Bytes;
 use cli::{Cli, Common, Text, Tool};
 use serde::Serialize;
 
+use crate::account::Built;
+use crate::audit::{Audit, Tally, Voice};
 use crate::gather::Gathered;
 use crate::update::Plan;
 
@@ -36,6 +39,9 @@ use crate::update::Plan;
 ///
 /// With --update an index is kept current: what standard input brings is in force for all its
 /// readers at once and survives any kill. It ends with its input, or at a signal.
+///
+/// A directory has checked its operations. With --audit they are checked again, all of them:
+/// hashes, signatures, chains and recoveries, by the rules of did:plc.
 #[derive(Debug, clap::Parser)]
 struct Args {
     /// Operations: a folder of .jsonl, .jsonl.zst and .jsonl.gz files (read in the order of their
@@ -44,13 +50,13 @@ struct Args {
     #[arg(long, value_name = "DIR|FILE", env = "SOVEREIGN_OPS")]
     ops: Option<PathBuf>,
 
-    /// The index to make
+    /// The index to make; with --audit it may be left out
     #[arg(
         short,
         long,
         value_name = "FILE",
         env = "SOVEREIGN_INDEX",
-        required_unless_present = "update"
+        required_unless_present_any = ["update", "audit"]
     )]
     out: Option<PathBuf>,
 
@@ -73,17 +79,29 @@ struct Args {
     #[arg(long)]
     force: bool,
 
-    /// Stop at the first line that is no operation; else such lines are reported and left out
+    /// Stop at the first line that is no operation; else such lines are reported and left out.
+    /// With --audit: go on to the end, and fail then if an operation does
     #[arg(long)]
     strict: bool,
+
+    /// Prove all operations, and print a JSON line for each that fails ("invalid", with the rule)
+    /// or that a newer server would not take ("note"), and one at the end. In the index an account
+    /// stays as it was before its first failing operation
+    #[arg(long, conflicts_with = "update")]
+    audit: bool,
+
+    /// With --audit: prove the accounts of these files, as a directory gives them under
+    /// /DID/log/audit, instead of --ops; fail if one does. No index is made
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "audit")]
+    log: Vec<PathBuf>,
 
     /// Memory for operations that wait for their account to be worked out; what is more goes to
     /// the disk
     #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "SOVEREIGN_MEMORY")]
     memory: Bytes,
 
-    /// Folder for what there is no memory for: about 80 bytes an operation, in a file without a
-    /// name; by default that of the index
+    /// Folder for what there is no memory for: about 80 bytes an operation, and 300 more with
+    /// --audit, in files without a name; by default that of the index
     #[arg(long, value_name = "DIR", env = "SOVEREIGN_TEMP")]
     temp: Option<PathBuf>,
 
@@ -129,7 +147,9 @@ impl Tool for Args {
     const EXAMPLE: &'static str = "\
 index-build --ops ops/ --out did.idx
 plc-fetch --url https://plc.directory --out - | index-build --out did.idx --json
-plc-fetch --follow --resume did.idx --out - | index-build --update did.idx";
+plc-fetch --follow --resume did.idx --out - | index-build --update did.idx
+index-build --audit --ops ops/ > findings.jsonl
+index-build --audit --log audit-log.json";
 
     fn common(&self) -> &Common {
         &self.common
@@ -140,12 +160,16 @@ plc-fetch --follow --resume did.idx --out - | index-build --update did.idx";
     }
 
     fn run(self, cli: &Cli) -> anyhow::Result<()> {
+        if !self.log.is_empty() {
+            let tally = audit::logs::audit(&self.log, Voice::new(cli, false))?;
+            return failing(&tally, true, cli);
+        }
         match (self.update.clone(), self.out.clone()) {
             (Some(index), out) if out.as_ref().is_none_or(|out| *out == index) => {
                 let Self { ops, merge_at, strict, json, .. } = self;
                 update::run(cli, &Plan { index, ops, merge_at, strict }, json)
             }
-            (None, Some(out)) => self.build(cli, &out),
+            (None, out) => self.build(cli, out.as_deref()),
             _ => Err(cli::usage("--update changes an index where it is: leave --out away")),
         }
     }
@@ -153,31 +177,59 @@ plc-fetch --follow --resume did.idx --out - | index-build --update did.idx";
 
 impl Args {
     /// The folder for what there is no memory for.
-    fn temp<'a>(&'a self, out: &'a Path) -> anyhow::Result<&'a Path> {
-        let beside = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = self.temp.as_deref().or(beside).unwrap_or(Path::new("."));
+    fn temp(&self, out: Option<&Path>) -> anyhow::Result<PathBuf> {
+        let beside = out.map(|out| match out.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        });
+        let folder = self.temp.clone().or(beside).unwrap_or_else(std::env::temp_dir);
         // Before hours of reading, not in the midst of them.
         anyhow::ensure!(folder.is_dir(), "{}: is no folder", folder.display());
         Ok(folder)
     }
 
-    fn build(self, cli: &Cli, out: &Path) -> anyhow::Result<()> {
+    /// Reads all operations, proves them if that is asked for, and makes the index if one is.
+    fn build(self, cli: &Cli, out: Option<&Path>) -> anyhow::Result<()> {
         let began = Instant::now();
         // Before hours of reading, not behind them.
-        if !self.force && out.symlink_metadata().is_ok() {
+        if let Some(out) = out.filter(|out| !self.force && out.symlink_metadata().is_ok()) {
             anyhow::bail!("{} exists; --force replaces it", out.display());
         }
         let files = source::files(self.ops.as_deref().unwrap_or(Path::new("-")))?;
         let count = files.len();
-        let memory = self.memory.0 as usize;
-        let mut gathered = Gathered::new(cli, self.strict, self.temp(out)?, memory)?;
+        let temp = self.temp(out)?;
+        let shares = usize::from(self.audit) + usize::from(out.is_some());
+        let memory = self.memory.0 as usize / shares.max(1);
+        let mut gathered = Gathered::new(cli, self.strict, &temp, memory)?;
+        gathered.indexing = out.is_some();
+        if self.audit {
+            let voice = Voice::new(cli, out.is_some());
+            gathered.audit = Some(Audit::new(voice, gathered.seed, &temp, memory));
+        }
         gathered.read(files)?;
-        let counts = gathered.counts();
-        let built = account::build(&gathered, out, self.force)
-            .with_context(|| out.display().to_string())?;
-        let summary = built.summary;
+        let audited = gathered.audit.take().map(|audit| audit.finish(cli)).transpose()?;
+        let (tally, stays) = audited.unzip();
+        if let Some(out) = out {
+            let built = account::build(&gathered, &stays.unwrap_or_default(), out, self.force)
+                .with_context(|| out.display().to_string())?;
+            self.report(cli, &gathered, &built, count, began)?;
+        }
+        tally.map_or(Ok(()), |tally| failing(&tally, self.strict, cli))
+    }
+
+    /// Says what was built.
+    fn report(
+        &self,
+        cli: &Cli,
+        gathered: &Gathered<'_>,
+        built: &Built,
+        files: usize,
+        began: Instant,
+    ) -> anyhow::Result<()> {
+        let (counts, summary) = (gathered.counts(), built.summary);
         let bytes_per_did = summary.bytes as f64 / summary.entries.max(1) as f64;
-        if counts.lines_bad > 0 {
+        // An audit names them.
+        if counts.lines_bad > 0 && !self.audit {
             let lines = counts.lines_bad;
             cli.warn(format_args!("{lines} lines were no operations and are left out"));
         }
@@ -188,38 +240,54 @@ impl Args {
             ));
         }
         cli.info(format_args!(
-            "{} accounts from {} operations in {}: {:.1} bytes an account",
-            summary.entries,
-            built.cursor.operations,
-            out.display(),
-            bytes_per_did
+            "{} accounts from {} operations: {bytes_per_did:.1} bytes an account",
+            summary.entries, built.cursor.operations,
         ));
-        if self.json {
-            let mut text = Text::new(cli);
-            text.object(&Report {
-                r#type: "summary",
-                files: count,
-                files_torn: counts.files_torn,
-                lines: counts.lines,
-                lines_bad: counts.lines_bad,
-                json_bytes: counts.bytes,
-                spilled_bytes: gathered.spill.written(),
-                operations: built.cursor.operations,
-                repeated: built.repeated,
-                nullified: built.nullified,
-                accounts: summary.entries,
-                accounts_broken: built.broken,
-                accounts_rotated: summary.rotated,
-                hosts: summary.hosts,
-                last_created_at: ::lines::rfc3339_ms(built.cursor.created_ms),
-                bytes: summary.bytes,
-                bytes_per_did,
-                seconds: began.elapsed().as_secs_f64(),
-            })?;
-            text.flush()?;
+        if !self.json {
+            return Ok(());
         }
-        Ok(())
+        let mut text = Text::new(cli);
+        text.object(&Report {
+            r#type: "summary",
+            files,
+            files_torn: counts.files_torn,
+            lines: counts.lines,
+            lines_bad: counts.lines_bad,
+            json_bytes: counts.bytes,
+            spilled_bytes: gathered.spill.written(),
+            operations: built.cursor.operations,
+            repeated: built.repeated,
+            nullified: built.nullified,
+            accounts: summary.entries,
+            accounts_broken: built.broken,
+            accounts_rotated: summary.rotated,
+            hosts: summary.hosts,
+            last_created_at: ::lines::rfc3339_ms(built.cursor.created_ms),
+            bytes: summary.bytes,
+            bytes_per_did,
+            seconds: began.elapsed().as_secs_f64(),
+        })?;
+        text.flush()
     }
+}
+
+/// How an audit ends.
+fn failing(tally: &Tally, strict: bool, cli: &Cli) -> anyhow::Result<()> {
+    let invalid = tally.invalid;
+    cli.info(format_args!(
+        "{} operations of {} DIDs judged, {invalid} fail; {:.1} s for a million operations",
+        tally.operations,
+        tally.dids,
+        tally.seconds_per_million()
+    ));
+    let Some(first) = &tally.first else { return Ok(()) };
+    anyhow::ensure!(!strict, "{first}{}", and_others(invalid));
+    cli.warn(format_args!("{first}{}; standard output names each", and_others(invalid)));
+    Ok(())
+}
+
+fn and_others(invalid: u64) -> String {
+    if invalid > 1 { format!(" (and {} others)", invalid - 1) } else { String::new() }
 }
 
 fn main() -> ExitCode {

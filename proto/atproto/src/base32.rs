@@ -14,7 +14,7 @@ pub(crate) fn eight(chars: &[u8; 8]) -> Option<u64> {
     // 1 where the character has bit 0x40, which letters have and digits have not.
     let letters = (chars >> 6) & ONES;
     // 'a' is 0 and '2' is 26. The high bit is lent to each lane, so none borrows of its neighbour.
-    let lent = (chars | 0x80 * ONES) - (0x18 * ONES + letters * 0x49);
+    let lent = (chars | (0x80 * ONES)) - (0x18 * ONES + letters * 0x49);
     let values = lent & (0x7f * ONES);
     let from_26 = ((values + 0x06 * ONES) >> 5) & ONES;
     let good = chars & (0x80 * ONES) == 0
