@@ -6,7 +6,7 @@ CARGO ?= cargo
 RELEASE := target/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint bench install uninstall clean
+.PHONY: help setup build demo live rebuild test lint bench bench-audit install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ lint: setup ## Format and clippy, warnings denied
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked
 	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --bench chain --locked
+
+bench-audit: setup ## How fast a directory is read and proved, and how long the whole one takes
+	$(CARGO) bench --package plc --bench lines --bench proof --locked
 
 install: build ## Install tools, man pages and completions under PREFIX (DESTDIR is honoured)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) pipelines/install $(RELEASE)

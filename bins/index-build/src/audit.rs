@@ -117,6 +117,7 @@ impl<'c> Audit<'c> {
             collect(cli, &mut told, reports)
         })?;
         let Told { mut voice, mut tally } = told;
+        tally.spilled_bytes = spill.written();
         tally.seconds = began.elapsed().as_secs_f64();
         voice.end(&tally)?;
         Ok((tally, stays))

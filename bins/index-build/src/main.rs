@@ -161,7 +161,7 @@ index-build --audit --log audit-log.json";
 
     fn run(self, cli: &Cli) -> anyhow::Result<()> {
         if !self.log.is_empty() {
-            let tally = audit::logs::audit(&self.log, Voice::new(cli, false))?;
+            let tally = audit::logs::audit(&self.log, cli)?;
             return failing(&tally, true, cli);
         }
         match (self.update.clone(), self.out.clone()) {

@@ -286,11 +286,15 @@ fn in_little_memory_the_disk_is_used_and_nothing_is_left_on_it() {
         input += &jsonl(&recovered(seed));
         input += &jsonl(&forged(seed + 60));
     }
+    // Repeats take room as well.
+    let input = input.repeat(16);
     let (all, whole) = place.audit(&[], input.as_bytes());
     let (findings, last) =
         place.audit(&["--memory", "1MiB", "--temp", "temp", "--out", "did.idx"], input.as_bytes());
     assert_eq!((all.len(), findings.len()), (118, 118));
-    for field in ["operations", "dids", "invalid", "nullified", "rules"] {
+    assert_eq!(whole["spilled_bytes"], 0);
+    assert!(last["spilled_bytes"].as_u64().unwrap() > 500_000, "{last}");
+    for field in ["operations", "dids", "invalid", "nullified", "repeated", "rules"] {
         assert_eq!(whole[field], last[field], "{field}");
     }
     assert_eq!(fs::read_dir(place.path("temp")).unwrap().count(), 0);
@@ -357,6 +361,9 @@ fn logs_are_judged_one_by_one() {
     assert!(stderr(&output).contains("bad.json: did:plc:"), "{}", stderr(&output));
     assert!(stderr(&output).contains("bad-signature"), "{}", stderr(&output));
     assert_eq!(place.run(&["--audit", "--log", "word.json"], b"").status.code(), Some(0));
+    let log = json!(forged(3)).to_string();
+    let output = place.run(&["--audit", "--log", "-"], log.as_bytes());
+    assert_eq!((output.status.code(), &said(&output).0[0]["file"]), (Some(1), &json!("-")));
 }
 
 #[test]
@@ -377,8 +384,8 @@ fn files_that_are_no_logs_fail() {
         assert_eq!((findings.len(), &findings[0]["rule"]), (1, &json!("schema")));
         assert!(findings[0]["detail"].as_str().unwrap().contains(detail), "{findings:?}");
     }
-    let output = place.run(&["--audit", "--log", "gone.json"], b"");
-    assert_eq!(output.status.code(), Some(1));
+    let output = place.run(&["--audit", "--log", "gone.json", "log.json"], b"");
+    assert_eq!((output.status.code(), said(&output).0.len()), (Some(1), 1));
     assert!(stderr(&output).contains("gone.json"), "{}", stderr(&output));
     // One of another account among them.
     let mut log = recovered(4);

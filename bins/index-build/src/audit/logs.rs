@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
+use cli::Cli;
 use plc::proof::{Entry, Prover};
 
 use super::report::{Report, Tally, Voice};
@@ -12,13 +13,22 @@ use crate::source;
 /// Longest log that is read.
 const LOG_BYTES_MAX: usize = 256 << 20;
 
-/// Judges logs one after the other.
-pub(crate) fn audit(paths: &[PathBuf], mut voice: Voice<'_>) -> anyhow::Result<Tally> {
-    let began = Instant::now();
+/// Judges logs one after the other. One that cannot be read is an error behind all others.
+pub(crate) fn audit(paths: &[PathBuf], cli: &Cli) -> anyhow::Result<Tally> {
+    let (began, mut voice) = (Instant::now(), Voice::new(cli, false));
     let (mut tally, mut prover) = (Tally::default(), Prover::new(64));
+    let mut gone = None;
     for path in paths {
         let name = path.display().to_string();
-        let log = read(path).with_context(|| name.clone())?;
+        let log = match read(path).context(name.clone()) {
+            Ok(log) => log,
+            Err(error) => {
+                if let Some(before) = gone.replace(error) {
+                    cli.warn(format_args!("{before:#}"));
+                }
+                continue;
+            }
+        };
         let mut report = Report::default();
         judge(&log, &name, &mut prover, &mut report);
         voice.say(&report)?;
@@ -26,7 +36,7 @@ pub(crate) fn audit(paths: &[PathBuf], mut voice: Voice<'_>) -> anyhow::Result<T
     }
     tally.seconds = began.elapsed().as_secs_f64();
     voice.end(&tally)?;
-    Ok(tally)
+    gone.map_or(Ok(tally), Err)
 }
 
 fn judge(log: &[u8], name: &str, prover: &mut Prover, report: &mut Report) {

@@ -48,6 +48,8 @@ pub(crate) struct Tally {
     unreadable: u64,
     /// How often each rule was broken, and each limit exceeded.
     rules: BTreeMap<&'static str, u64>,
+    /// What went to the disk for lack of memory.
+    pub(super) spilled_bytes: u64,
     pub(super) seconds: f64,
     /// The first that fails, for a message.
     pub(crate) first: Option<String>,
@@ -66,6 +68,7 @@ struct Summary<'a> {
     repeated: u64,
     unreadable: u64,
     rules: &'a BTreeMap<&'static str, u64>,
+    spilled_bytes: u64,
     /// From the first line that was read to the last that was judged.
     seconds: f64,
     /// For a million operations.
@@ -183,12 +186,14 @@ impl<'c> Voice<'c> {
         Self { text: Text::new(cli), goes_on, gone: false }
     }
 
+    /// At once: what was found stays said, whatever comes after it.
     pub(super) fn say(&mut self, report: &Report) -> anyhow::Result<()> {
-        for line in &report.lines {
-            let said = self.text.object(line);
-            self.minding(said)?;
+        if report.lines.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let said = report.lines.iter().try_for_each(|line| self.text.object(line));
+        let said = said.and_then(|()| self.text.flush());
+        self.minding(said)
     }
 
     /// The last line.
@@ -204,6 +209,7 @@ impl<'c> Voice<'c> {
             repeated: tally.repeated,
             unreadable: tally.unreadable,
             rules: &tally.rules,
+            spilled_bytes: tally.spilled_bytes,
             seconds: tally.seconds,
             seconds_per_million: tally.seconds_per_million(),
         });
