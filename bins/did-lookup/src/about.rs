@@ -24,6 +24,10 @@ struct About<'a> {
     bytes_per_did: f64,
     accounts_rotated: u64,
     former_keys: u64,
+    /// States of accounts since the index was built.
+    changes: u64,
+    /// Accounts since the index was built.
+    accounts_added: u64,
     operations: u64,
     last_created_at: Option<String>,
     age_seconds: u64,
@@ -39,8 +43,10 @@ struct OnHost<'a> {
 /// Prints numbers: for people, or as one JSON object.
 pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyhow::Result<()> {
     let info = index.info();
-    let load = info.entries as f64 / info.slots as f64;
-    let bytes_per_did = info.bytes as f64 / info.entries.max(1) as f64;
+    let (changes, added) = info.delta.map_or((0, 0), |delta| (delta.states, delta.added));
+    let built = info.entries - added;
+    let load = built as f64 / info.slots as f64;
+    let bytes_per_did = info.bytes as f64 / built.max(1) as f64;
     let last = rfc3339_ms(info.cursor.created_ms);
     let age = age_seconds(info.cursor.created_ms);
     let hosts = by_accounts(index);
@@ -55,6 +61,8 @@ pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyho
             bytes_per_did,
             accounts_rotated: info.rotated,
             former_keys: info.former_keys,
+            changes,
+            accounts_added: added,
             operations: info.cursor.operations,
             last_created_at: last,
             age_seconds: age,
@@ -67,6 +75,7 @@ pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyho
     out.line(format_args!("bytes           {bytes} ({bytes_per_did:.1} an account)"))?;
     let former = info.former_keys;
     out.line(format_args!("keys rotated    {} accounts, {former} former keys", info.rotated))?;
+    out.line(format_args!("changes         {changes} since it was built, {added} new accounts"))?;
     out.line(format_args!("operations      {}", info.cursor.operations))?;
     let last = last.unwrap_or_else(|| "none".into());
     out.line(format_args!("last operation  {last} ({} ago)", span(age)))?;

@@ -29,7 +29,8 @@ struct Args {
     #[arg(value_name = "DID", conflicts_with_all = ["info", "hosts", "verify"])]
     dids: Vec<String>,
 
-    /// Print what the index holds: accounts, load, bytes, hosts, and up to when it has read
+    /// Print what the index holds: accounts, load, bytes, hosts, what has changed since it was
+    /// built, and up to when it has read
     #[arg(long, conflicts_with_all = ["hosts", "verify"])]
     info: bool,
 
@@ -37,7 +38,7 @@ struct Args {
     #[arg(long, conflicts_with = "verify")]
     hosts: bool,
 
-    /// Read all of the index and compare its checksums
+    /// Read all of the index and of what lies beside it and compare their checksums
     #[arg(long)]
     verify: bool,
 
@@ -65,7 +66,7 @@ did-lookup did.idx --hosts | pds-tap --hosts -";
 
     fn run(self, cli: &Cli) -> anyhow::Result<()> {
         let name = self.index.display();
-        let index = match DidIndex::open(&self.index) {
+        let mut index = match DidIndex::open(&self.index) {
             Err(error @ Error::NotAnIndex { .. }) => {
                 return Err(cli::usage(format!("{name}: {error}")));
             }
@@ -88,6 +89,8 @@ did-lookup did.idx --hosts | pds-tap --hosts -";
         let (mut asked, mut unknown) = (0u64, 0u64);
         let mut look_up = |did: &str, out: &mut Text<'_>| {
             asked += 1;
+            // It may be kept current while standard input is waited for.
+            index.refresh().with_context(|| name.to_string())?;
             unknown += u64::from(!answer::put(&index, did, out)?);
             anyhow::Ok(())
         };

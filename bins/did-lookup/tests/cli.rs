@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use didindex::{Builder, Change, Cursor, Key, PlcDid};
+use didindex::{Builder, Change, Cursor, DeltaWriter, DidIndex, Key, PlcDid, Room};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -138,6 +138,54 @@ fn the_index_says_what_it_holds() {
     assert!(stdout(&text).contains("accounts        4\n"), "{text:?}");
     assert!(stdout(&text).contains("             2  b.example\n"), "{text:?}");
     assert_eq!(stdout(&run(&[path, "--hosts"])), "b.example\na.example\n");
+}
+
+#[test]
+fn what_has_changed_since_the_index_was_built_counts_at_once() {
+    let (_folder, path) = index();
+    let id = DidIndex::open(&path).unwrap().id();
+    let room = Room { slots: 10, bytes: 1 << 16 };
+    let mut delta = DeltaWriter::create(&path, id, room).unwrap();
+    delta.publish().unwrap();
+    let mut child = command(&[path.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut ask = |number: u8| -> Value {
+        writeln!(input, "{}", did(number)).unwrap();
+        serde_json::from_str(&output.next().unwrap().unwrap()).unwrap()
+    };
+    assert_eq!(ask(2)["pds"], "a.example");
+    let born = Change { from_ms: FIRST, key: Key::Missing, pds: Some("new.example") };
+    assert!(delta.put(&PlcDid::from_bytes([2; 15]), &[born], Some(false)).unwrap());
+    assert!(delta.put(&PlcDid::from_bytes([5; 15]), &[born], None).unwrap());
+    delta.set_cursor(Cursor { created_ms: SECOND + 1000, operations: 8 });
+    assert_eq!((&ask(2)["pds"], &ask(5)["status"]), (&json!("new.example"), &json!("no-key")));
+    // Another index, built anew.
+    let mut builder = Builder::create(&path, 1, true).unwrap();
+    let moved = Change { pds: Some("moved.example"), ..born };
+    builder.add(&PlcDid::from_bytes([2; 15]), &[moved]).unwrap();
+    let output = run(&[path.to_str().unwrap(), "--info", "--json"]);
+    let info = &lines(&output)[0];
+    assert_eq!((&info["accounts"], &info["operations"]), (&json!(5), &json!(8)));
+    assert_eq!((&info["changes"], &info["accounts_added"]), (&json!(2), &json!(1)));
+    assert_eq!(info["last_created_at"], "2026-11-23T11:11:41.000Z");
+    assert_eq!(info["hosts"][0], json!({ "name": "b.example", "accounts": 2 }));
+    assert_eq!(info["hosts"][1], json!({ "name": "new.example", "accounts": 2 }));
+    let text = run(&[path.to_str().unwrap(), "--info"]);
+    assert!(stdout(&text).contains("changes         2 since it was built, 1 new accounts\n"));
+    assert!(run(&[path.to_str().unwrap(), "--verify"]).status.success());
+    delta.supersede();
+    builder.finish(Cursor::default()).unwrap();
+    let began = std::time::Instant::now();
+    while ask(2)["pds"] != "moved.example" {
+        assert!(began.elapsed().as_secs() < 60);
+    }
+    drop(input);
+    child.wait().unwrap();
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Tool for Args {
     const EXAMPLE: &'static str = "\
 index-build --ops ops/ --out did.idx
 plc-fetch --url https://plc.directory --out - | index-build --out did.idx --json
-plc-fetch --follow --resume did.idx --out - | index-build --update did.idx
+plc-fetch --follow --resume did.idx | index-build --update did.idx
 index-build --audit --ops ops/ > findings.jsonl
 index-build --audit --log audit-log.json";
 

@@ -140,6 +140,8 @@ impl Identities {
         did: &str,
         mut judge: impl FnMut(View<'_>) -> Verdict,
     ) -> Decision {
+        // An index that cannot be opened is none to move to: this one goes on.
+        let _ = self.index.as_mut().map(DidIndex::refresh);
         let entry = self.index.as_ref().and_then(|index| index.get(did));
         let indexed = entry.map(|entry| judge(View::Index(entry)));
         if let Some(verdict) = indexed

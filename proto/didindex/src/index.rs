@@ -66,7 +66,8 @@ impl DidIndex {
     pub fn open_base(path: &Path) -> Result<Self, Error> {
         let io_error = |doing| move |source| Error::Io { doing, path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error("open"))?;
-        let length = file.metadata().map_err(io_error("open"))?.len();
+        let metadata = file.metadata().map_err(io_error("open"))?;
+        let length = metadata.len();
         let mut page = Vec::with_capacity(HEAD_BYTES);
         let read = (&file).take(HEAD_BYTES as u64).read_to_end(&mut page);
         read.map_err(io_error("read"))?;
@@ -79,7 +80,8 @@ impl DidIndex {
         let map = accounts.bytes();
         map.will_be(accounts.groups_range(), Use::Dense);
         map.will_be(accounts.slots_range(), Use::Random);
-        Ok(Self { accounts, rest, head, beside: Beside::none(path) })
+        let beside = Beside::none(path, head.id, &metadata);
+        Ok(Self { accounts, rest, head, beside })
     }
 
     /// What it says about a DID; nothing about one that is no did:plc.

@@ -7,13 +7,15 @@
 
 use std::{
     collections::HashMap,
+    fs::{self, Metadata},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use crate::{
-    Cursor, DidIndex, Entry, Error, Host, Info, PlcDid,
+    Cursor, DidIndex, Entry, Error, Host, Info, PlcDid, beside,
     delta::{Delta, Slot},
     log::Records,
 };
@@ -32,13 +34,30 @@ const TRIES: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Beside {
     path: PathBuf,
+    /// Device and number of the file itself.
+    file: (u64, u64),
+    /// Where its delta is if there is one.
+    delta_path: PathBuf,
     delta: Option<Delta>,
     looked: Instant,
 }
 
 impl Beside {
-    pub(crate) fn none(path: &Path) -> Self {
-        Self { path: path.to_owned(), delta: None, looked: Instant::now() }
+    /// Of an index that has, or is taken to have, no delta.
+    pub(crate) fn none(path: &Path, id: u64, file: &Metadata) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: (file.dev(), file.ino()),
+            delta_path: beside::delta(path, id),
+            delta: None,
+            looked: Instant::now(),
+        }
+    }
+
+    /// Whether nothing is there that was not when it was opened. Takes no memory.
+    fn is_as_it_was(&self) -> bool {
+        let same = fs::metadata(&self.path).is_ok_and(|file| self.file == (file.dev(), file.ino()));
+        same && self.delta.is_none() && fs::metadata(&self.delta_path).is_err()
     }
 }
 
@@ -99,6 +118,9 @@ impl DidIndex {
             return Ok(false);
         }
         self.beside.looked = Instant::now();
+        if self.beside.is_as_it_was() {
+            return Ok(false);
+        }
         let found = match Self::open(&self.beside.path) {
             // It is being moved; there will be one again.
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

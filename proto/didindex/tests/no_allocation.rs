@@ -35,7 +35,19 @@ fn looking_up_keys_hosts_and_history_allocates_nothing() {
     assert_eq!(counted.count_total, 0);
     assert!(entries.iter().all(Option::is_some));
     assert_eq!(found, 100 * 9 + 150 + 150);
+    without_a_delta(index);
     with_a_delta(&path, &texts, &dids);
+}
+
+fn without_a_delta(mut index: DidIndex) {
+    let counted = allocation_counter::measure(|| {
+        // Long enough for it to look whether there is another index.
+        let began = std::time::Instant::now();
+        while began.elapsed() < std::time::Duration::from_millis(300) {
+            assert!(!index.refresh().unwrap());
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }
 
 fn with_a_delta(path: &std::path::Path, texts: &[String], dids: &[PlcDid]) {
