@@ -73,6 +73,7 @@ fn rooms_depend_only_on_rooms_below_them() {
         ("table", &[]),
         ("atproto", &[]),
         ("keys", &["atproto"]),
+        ("diddoc", &["atproto", "keys"]),
         ("plc", &["atproto", "keys"]),
         ("didindex", &["table", "atproto"]),
         ("archive", &["frame", "atproto"]),
@@ -104,6 +105,7 @@ fn each_outside_crate_stays_in_the_rooms_it_belongs_to() {
         ("signal-hook", &["cli"]),
         ("clap_mangen", &["cli"]),
         ("ureq", &["net"]),
+        ("hickory-resolver", &["net"]),
         ("rustls-native-certs", &["net"]),
         ("axum", &["pds-sim"]),
     ];

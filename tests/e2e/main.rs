@@ -20,6 +20,8 @@ mod rings;
 mod kill;
 // Hosts, copies, relays: what is dropped and what never is.
 mod copies;
+// Handles, did:web, and what an index says of itself.
+mod identities;
 // The two commands of the README.
 mod demo;
 

@@ -13,6 +13,8 @@ pub struct Sim {
     pub plc: String,
     /// The hosts' addresses.
     pub hosts: Vec<String>,
+    /// The name server's address, if there is one.
+    pub dns: Option<String>,
 }
 
 impl Sim {
@@ -26,7 +28,8 @@ impl Sim {
             serde_json::from_str(&ready).unwrap_or_else(|_| panic!("not ready: {ready:?}"));
         let text = |value: &serde_json::Value| value.as_str().expect("an address").to_owned();
         let hosts = ready["hosts"].as_array().expect("hosts").iter().map(text).collect();
-        Sim { child, plc: text(&ready["plc"]), hosts }
+        let dns = ready["dns"].as_str().map(str::to_owned);
+        Sim { child, plc: text(&ready["plc"]), hosts, dns }
     }
 }
 

@@ -30,8 +30,16 @@ struct About<'a> {
     accounts_added: u64,
     operations: u64,
     last_created_at: Option<String>,
-    age_seconds: u64,
+    age_seconds: Option<u64>,
     hosts: Vec<OnHost<'a>>,
+}
+
+/// A line of `--hosts --json`.
+#[derive(Serialize)]
+struct HostLine<'a> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    host: OnHost<'a>,
 }
 
 #[derive(Serialize)]
@@ -47,8 +55,10 @@ pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyho
     let built = info.entries - added;
     let load = built as f64 / info.slots as f64;
     let bytes_per_did = info.bytes as f64 / built.max(1) as f64;
-    let last = rfc3339_ms(info.cursor.created_ms);
-    let age = age_seconds(info.cursor.created_ms);
+    // An index of nothing has no last operation.
+    let last_ms = Some(info.cursor.created_ms).filter(|last_ms| *last_ms > 0);
+    let last = last_ms.and_then(rfc3339_ms);
+    let age = last_ms.map(age_seconds);
     let hosts = by_accounts(index);
     if as_json {
         let hosts = hosts.iter().map(|host| OnHost { name: host.name, accounts: host.accounts });
@@ -77,8 +87,12 @@ pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyho
     out.line(format_args!("keys rotated    {} accounts, {former} former keys", info.rotated))?;
     out.line(format_args!("changes         {changes} since it was built, {added} new accounts"))?;
     out.line(format_args!("operations      {}", info.cursor.operations))?;
-    let last = last.unwrap_or_else(|| "none".into());
-    out.line(format_args!("last operation  {last} ({} ago)", span(age)))?;
+    match last.zip(age) {
+        Some((last, age)) => {
+            out.line(format_args!("last operation  {last} ({} ago)", span(age)))?;
+        }
+        None => out.line("last operation  none")?,
+    }
     out.line(format_args!("hosts           {}", info.hosts))?;
     for host in hosts.iter().take(HOSTS_SHOWN) {
         out.line(format_args!("{:>14}  {}", host.accounts, host.name))?;
@@ -89,9 +103,17 @@ pub(crate) fn info(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyho
     }
 }
 
-/// Prints the names of hosts that have accounts.
-pub(crate) fn hosts(index: &DidIndex, out: &mut Text<'_>) -> anyhow::Result<()> {
-    by_accounts(index).iter().try_for_each(|host| out.line(host.name))
+/// Prints the names of hosts that have accounts; as JSON, with how many.
+pub(crate) fn hosts(index: &DidIndex, as_json: bool, out: &mut Text<'_>) -> anyhow::Result<()> {
+    for host in by_accounts(index) {
+        if as_json {
+            let host = OnHost { name: host.name, accounts: host.accounts };
+            out.object(&HostLine { r#type: "host", host })?;
+        } else {
+            out.line(host.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Most accounts first, then by name.

@@ -1,33 +1,46 @@
-//! `did-lookup`: what `did.idx` says about a DID, and about itself.
+//! `did-lookup`: what `did.idx` says about a DID, and about itself; whose a handle is.
 
 mod about;
 mod answer;
+mod live;
+mod names;
 
-use std::io::{self, BufRead, IsTerminal};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cli::{Cli, Common, Text, Tool};
+use cli::{Cli, Common, Sockets, Text, Tool};
 use didindex::{DidIndex, Error};
 
-/// Longest line of standard input that is taken for a DID.
-const DID_BYTES_MAX: u64 = 4096;
+use crate::live::Upstreams;
+use crate::names::Names;
 
-/// Looks DIDs up in did.idx and prints a JSON object for each
+/// The port of name servers.
+const DNS_PORT: u16 = 53;
+
+/// Looks DIDs and handles up and prints a JSON object for each
 ///
-/// An object has did, status (active, no-pds, unknown-key-type, no-key, tombstoned, unknown), key
+/// About a DID: did, status (active, no-pds, unknown-key-type, no-key, tombstoned, unknown), key
 /// (the present signing key, a did:key), pds (host name) and history (from when which key was in
-/// force; from is null for a key that was always the only one). Ends with 1 if a DID is unknown.
+/// force; from is null for a key that was always the only one). A did:web is not in the index: its
+/// host is asked (status no-answer, with error, if it does not answer).
+///
+/// About a handle: handle, did, verified, how (dns or https), and what is said about that DID.
+/// Name servers and the handle's host are asked whom it names, and it is verified when the DID's
+/// present document names it in turn; otherwise error says why not. Nothing that is asked is added
+/// to the index.
+///
+/// Ends with 1 if a DID is unknown or a handle is not verified.
 #[derive(Debug, clap::Parser)]
 struct Args {
     /// The index that index-build made
     #[arg(value_name = "INDEX")]
     index: PathBuf,
 
-    /// DIDs to look up; without any, or with `-`, they are read from standard input, one a line
-    #[arg(value_name = "DID", conflicts_with_all = ["info", "hosts", "verify"])]
-    dids: Vec<String>,
+    /// DIDs and handles; without any, or with `-`, they are read from standard input, one a line
+    #[arg(value_name = "NAME", conflicts_with_all = ["info", "hosts", "verify"])]
+    names: Vec<String>,
 
     /// Print what the index holds: accounts, load, bytes, hosts, what has changed since it was
     /// built, and up to when it has read
@@ -42,9 +55,24 @@ struct Args {
     #[arg(long)]
     verify: bool,
 
-    /// Print --info as a JSON object
-    #[arg(long, requires = "info")]
+    /// Print --info as a JSON object, --hosts as one a line with their accounts; names always are
+    #[arg(long, conflicts_with = "verify")]
     json: bool,
+
+    /// The PLC directory that has the present documents of handles' accounts
+    #[arg(long, value_name = "URL", default_value = "https://plc.directory", env = "SOVEREIGN_PLC", value_parser = cli::directory_url)]
+    plc: String,
+
+    /// Ask this name server [default: those of the system]
+    #[arg(long, value_name = "ADDR[:PORT]", env = "SOVEREIGN_DNS", value_parser = name_server)]
+    dns: Option<SocketAddr>,
+
+    /// Look for all hosts of handles and of did:web at this address (a test network)
+    #[arg(long, value_name = "ADDR:PORT", env = "SOVEREIGN_CONNECT_TO")]
+    connect_to: Option<SocketAddr>,
+
+    #[command(flatten)]
+    sockets: Sockets,
 
     #[command(flatten)]
     common: Common,
@@ -54,6 +82,7 @@ impl Tool for Args {
     const NAME: &'static str = "did-lookup";
     const EXAMPLE: &'static str = "\
 did-lookup did.idx did:plc:ewvi7nxzyoun6zhxrhs64oiz
+did-lookup did.idx @atproto.com | jq .verified
 did-lookup did.idx --hosts | pds-tap --hosts -";
 
     fn common(&self) -> &Common {
@@ -83,57 +112,36 @@ did-lookup did.idx --hosts | pds-tap --hosts -";
             return out.flush();
         }
         if self.hosts {
-            about::hosts(&index, &mut out)?;
+            about::hosts(&index, self.json, &mut out)?;
             return out.flush();
         }
-        let (mut asked, mut unknown) = (0u64, 0u64);
-        let mut look_up = |did: &str, out: &mut Text<'_>| {
-            asked += 1;
-            // It may be kept current while standard input is waited for.
-            index.refresh().with_context(|| name.to_string())?;
-            unknown += u64::from(!answer::put(&index, did, out)?);
-            anyhow::Ok(())
+        let upstreams = Upstreams {
+            plc: &self.plc,
+            dns: self.dns,
+            hosts_at: self.connect_to,
+            allow_private: self.sockets.allow_private,
+            ca: self.sockets.ca.as_deref(),
         };
-        if self.dids.is_empty() {
-            from_stdin(&mut out, &mut look_up)?;
+        let mut names = Names::new(cli, &mut index, &upstreams);
+        if self.names.is_empty() {
+            names.look_up_stdin(&mut out)?;
         }
-        for did in &self.dids {
-            match did.as_str() {
-                "-" => from_stdin(&mut out, &mut look_up)?,
-                did => look_up(did, &mut out)?,
+        for asked in &self.names {
+            match asked.as_str() {
+                "-" => names.look_up_stdin(&mut out)?,
+                asked => names.look_up(asked, &mut out)?,
             }
         }
         out.flush()?;
-        anyhow::ensure!(unknown == 0, "{unknown} of {asked} DIDs are not in {name}");
-        Ok(())
+        names.finish(name)
     }
 }
 
-/// Looks up what standard input lists. Whenever it has nothing more at hand the answers go out.
-fn from_stdin(
-    out: &mut Text<'_>,
-    look_up: &mut impl FnMut(&str, &mut Text<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    if io::stdin().is_terminal() {
-        return Err(cli::usage("name a DID: did-lookup did.idx did:plc:..."));
-    }
-    let mut input = io::BufReader::new(io::stdin());
-    let mut line = Vec::new();
-    loop {
-        if input.buffer().is_empty() {
-            out.flush()?;
-        }
-        line.clear();
-        let read = io::Read::take(&mut input, DID_BYTES_MAX).read_until(b'\n', &mut line);
-        if read.context("standard input")? == 0 {
-            return Ok(());
-        }
-        let did = String::from_utf8_lossy(&line);
-        match did.trim() {
-            "" => {}
-            did => look_up(did, out)?,
-        }
-    }
+fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
+    let alone = || text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+    text.parse()
+        .or_else(|_| alone())
+        .map_err(|_| "a name server is an address: 9.9.9.9 or [::1]:53")
 }
 
 fn main() -> ExitCode {

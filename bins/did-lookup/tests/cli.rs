@@ -92,12 +92,12 @@ fn an_account_is_one_object_with_its_history() {
 fn an_unknown_account_is_said_and_ends_with_1() {
     let (_folder, path) = index();
     let path = path.to_str().unwrap();
-    let output = run(&[path, &did(9), &did(2), "did:web:example.com", "nonsense"]);
+    let output = run(&[path, &did(9), &did(2), "did:key:zabc", &did(8)]);
     assert_eq!(output.status.code(), Some(1));
     let lines = lines(&output);
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[0], json!({ "did": did(9), "status": "unknown" }));
-    assert_eq!(lines[2], json!({ "did": "did:web:example.com", "status": "unknown" }));
+    assert_eq!(lines[2], json!({ "did": "did:key:zabc", "status": "unknown" }));
     let said = format!("did-lookup: 3 of 4 DIDs are not in {path}\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), said);
 }
@@ -130,6 +130,10 @@ fn the_index_says_what_it_holds() {
     assert_eq!((&info["accounts"], &info["operations"]), (&json!(4), &json!(6)));
     assert_eq!(info["bytes"], bytes);
     assert_eq!(info["last_created_at"], "2026-11-23T11:11:40.000Z");
+    assert!(info["age_seconds"].is_u64(), "{info}");
+    for name in ["slots", "load", "bytes_per_did", "accounts_rotated", "former_keys"] {
+        assert!(info[name].is_number(), "{name}: {info}");
+    }
     let hosts = json!([
         { "name": "b.example", "accounts": 2 }, { "name": "a.example", "accounts": 1 },
     ]);
@@ -138,6 +142,24 @@ fn the_index_says_what_it_holds() {
     assert!(stdout(&text).contains("accounts        4\n"), "{text:?}");
     assert!(stdout(&text).contains("             2  b.example\n"), "{text:?}");
     assert_eq!(stdout(&run(&[path, "--hosts"])), "b.example\na.example\n");
+    let lines = lines(&run(&[path, "--hosts", "--json"]));
+    assert_eq!(lines[0], json!({ "type": "host", "name": "b.example", "accounts": 2 }));
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn an_index_of_nothing_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("did.idx");
+    let empty = Builder::create(&path, 0, false).unwrap();
+    empty.finish(Cursor { created_ms: 0, operations: 0 }).unwrap();
+    let path = path.to_str().unwrap();
+    let info = &lines(&run(&[path, "--info", "--json"]))[0];
+    assert_eq!((&info["accounts"], &info["load"]), (&json!(0), &json!(0.0)));
+    assert_eq!((&info["last_created_at"], &info["age_seconds"]), (&Value::Null, &Value::Null));
+    assert!(stdout(&run(&[path, "--info"])).contains("last operation  none\n"));
+    let hosts = run(&[path, "--hosts"]);
+    assert!(hosts.status.success() && hosts.stdout.is_empty());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::plc_limit::{Limits, Outage, RetryAfter};
 ///
 /// The accounts of the network have real keys, real trees and real signed commits, made from a
 /// seed; or a capture of real hosts is served again, byte for byte. When everything listens, one
-/// JSON line on standard output says where: {"plc","hosts","ca"}.
+/// JSON line on standard output says where: {"plc","hosts","ca"}, and "relay" and "dns" if asked for.
 #[derive(Debug, Parser)]
 pub struct Args {
     #[command(flatten)]
@@ -72,6 +72,10 @@ pub struct Network {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub plc_listen: SocketAddr,
 
+    /// Also answer as a name server (UDP) about the handles of the accounts
+    #[arg(long, value_name = "ADDR", conflicts_with = "replay")]
+    pub dns_listen: Option<SocketAddr>,
+
     /// Also listen as a relay that lists the hosts
     #[arg(long)]
     pub relay: bool,
@@ -103,6 +107,10 @@ pub struct MadeUp {
     /// Records that each of them has at the beginning; with any, their births are not told
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub records: usize,
+
+    /// How many of them are did:web, each with its document at the host of its name
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "tls")]
+    pub web: usize,
 
     /// Events in all; then hosts stay, and are silent [default: no end]
     #[arg(long, value_name = "N")]
@@ -137,7 +145,7 @@ pub struct MadeUp {
 #[command(next_help_heading = "A network that was recorded")]
 pub struct Replay {
     /// Serve this capture: events behind big-endian u32 lengths, plain or zstd
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["accounts", "records", "events", "rate", "mix", "window", "start_time", "forge", "damage", "seed"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["accounts", "records", "web", "events", "rate", "mix", "window", "start_time", "forge", "damage", "seed"])]
     pub replay: Option<PathBuf>,
 
     /// The directory is this export (JSON lines)

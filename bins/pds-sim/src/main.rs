@@ -6,9 +6,9 @@
 //! A map: [`args`] the command line; [`network`] what listens and for how long; [`life`] when
 //! things happen; [`world`] what happens, with [`mix`], [`record`], [`fault`] and [`truth`];
 //! [`repo`], [`mst`], [`commit`], [`block`], [`key`], [`clock`] what repositories are made of;
-//! [`operation`], [`plc`] and [`plc_document`] the directory; [`capture`] what was recorded;
-//! [`events`], [`log`] and [`host`] what is served; [`serve`], [`wire`], [`tls`], [`subscribe`],
-//! [`xrpc`], [`plc_http`], [`plc_stream`] and [`plc_limit`] how.
+//! [`operation`], [`plc`] and [`plc_document`] the directory, [`names`] the other names of accounts;
+//! [`capture`] what was recorded; [`events`], [`log`] and [`host`] what is served; [`serve`],
+//! [`wire`], [`tls`], [`subscribe`], [`xrpc`], [`plc_http`], [`plc_stream`] and [`plc_limit`] how.
 
 mod args;
 mod network;
@@ -32,6 +32,7 @@ mod capture;
 mod events;
 mod host;
 mod log;
+mod names;
 mod operation;
 mod plc;
 mod plc_document;

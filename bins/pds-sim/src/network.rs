@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
@@ -24,6 +24,7 @@ use crate::clock::{Clock, now_us};
 use crate::host::{Host, lock};
 use crate::life::{Pace, Playback, live, wait_for_hosts};
 use crate::log::{Event, Log};
+use crate::names::{self, Names};
 use crate::plc::Directory;
 use crate::plc_http::{self, Manner, Served};
 use crate::serve::{Door, serve, serve_plain};
@@ -80,6 +81,7 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
         ping: (!args.network.ping.0.is_zero()).then_some(args.network.ping.0),
         next_id: AtomicU64::new(0),
     });
+    let called = Arc::new(Names::default());
     let before = usize::try_from(args.made.backfill).unwrap_or(usize::MAX);
     let (hosts, directory, source) = match &args.replay.replay {
         Some(file) => {
@@ -92,14 +94,15 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
             (hosts, Arc::new(directory.unwrap_or_default()), Source::Playback(Arc::new(playback)))
         }
         None => {
-            let (hosts, directory, world) = made_up(args, names)?;
+            let (hosts, directory, world) = made_up(args, names, Arc::clone(&called))?;
             (hosts, directory, Source::World(Arc::new(Mutex::new(world))))
         }
     };
 
     for ((listener, _), (host, tls)) in listeners.into_iter().zip(hosts.iter().zip(acceptors)) {
         let door = Door { listener, tls, host: Arc::clone(host) };
-        tokio::spawn(serve(door, xrpc::hosts(Arc::clone(&hub)), Arc::clone(&stats)));
+        let router = xrpc::hosts(Arc::clone(&hub)).merge(names::router(Arc::clone(&called)));
+        tokio::spawn(serve(door, router, Arc::clone(&stats)));
     }
     let relay = match args.network.relay {
         true => Some(TcpListener::bind((args.network.plc_listen.ip(), 0)).await?),
@@ -133,7 +136,18 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
     if let (Some(authority), Some(path)) = (&authority, &args.network.ca_out) {
         write_whole(path, |out| Ok(out.write_all(authority.pem().as_bytes())?))?;
     }
-    ready(args, &hosts, &plc_url, relay_url.as_deref())?;
+    let dns = match args.network.dns_listen {
+        Some(address) => {
+            let socket = UdpSocket::bind(address)
+                .await
+                .with_context(|| format!("{address}: the name server cannot listen"))?;
+            let address = socket.local_addr()?;
+            tokio::spawn(names::serve(socket, called));
+            Some(address)
+        }
+        None => None,
+    };
+    ready(args, &hosts, &plc_url, relay_url.as_deref(), dns)?;
     until_the_end(args, cli, &hub, &hosts, &source).await?;
 
     let made = match &source {
@@ -313,7 +327,11 @@ fn recorded_hosts(args: &Args, capture: &Capture, names: Vec<String>) -> Vec<Arc
 }
 
 /// Hosts whose accounts are made up, with all that is there before anyone connects.
-fn made_up(args: &Args, names: Vec<String>) -> Result<(Vec<Arc<Host>>, Arc<Directory>, World)> {
+fn made_up(
+    args: &Args,
+    names: Vec<String>,
+    called: Arc<Names>,
+) -> Result<(Vec<Arc<Host>>, Arc<Directory>, World)> {
     let made = &args.made;
     let scheme = if args.network.tls { "https" } else { "http" };
     let endpoints = names.iter().map(|name| format!("{scheme}://{name}")).collect();
@@ -325,6 +343,7 @@ fn made_up(args: &Args, names: Vec<String>) -> Result<(Vec<Arc<Host>>, Arc<Direc
         seed: made.seed,
         accounts: made.accounts,
         records: made.records,
+        web: made.web,
         events: made.events,
         mix: made.mix.clone(),
         forge: args.faults.forge,
@@ -345,7 +364,8 @@ fn made_up(args: &Args, names: Vec<String>) -> Result<(Vec<Arc<Host>>, Arc<Direc
             Clock::new(now_us().saturating_sub(past_us), step_us, false)
         }
     };
-    let mut world = World::new(plan, clock, hosts.clone(), endpoints, Arc::clone(&directory))?;
+    let mut world =
+        World::new(plan, clock, hosts.clone(), endpoints, Arc::clone(&directory), called)?;
     world.populate()?;
     while world.made() < made.backfill && !world.is_over() {
         world.step()?;
@@ -361,14 +381,22 @@ struct Ready<'a> {
     ca: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<SocketAddr>,
 }
 
 /// Says that everything listens, and where.
-fn ready(args: &Args, hosts: &[Arc<Host>], plc: &str, relay: Option<&str>) -> Result<()> {
+fn ready(
+    args: &Args,
+    hosts: &[Arc<Host>],
+    plc: &str,
+    relay: Option<&str>,
+    dns: Option<SocketAddr>,
+) -> Result<()> {
     let scheme = if args.network.tls { "wss" } else { "ws" };
     let hosts: Vec<String> = hosts.iter().map(|host| format!("{scheme}://{}", host.name)).collect();
     let ca = args.network.ca_out.as_deref();
-    let line = serde_json::to_string(&Ready { plc, hosts, ca, relay })?;
+    let line = serde_json::to_string(&Ready { plc, hosts, ca, relay, dns })?;
     if let Some(path) = &args.run.ready_file {
         write_whole(path, |out| Ok(writeln!(out, "{line}")?))?;
     }

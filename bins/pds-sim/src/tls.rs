@@ -10,11 +10,13 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SigningKey};
 use tokio_rustls::TlsAcceptor;
 
 /// An authority that is made anew with each run.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Arc<Issuer<'static, KeyPair>>,
     pem: String,
 }
 
@@ -27,7 +29,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem })
+        Ok(Self { issuer: Arc::new(Issuer::new(params, key)), pem })
     }
 
     /// Its certificate, for clients to trust.
@@ -36,21 +38,61 @@ impl Authority {
     }
 
     /// What a server at these addresses accepts connections with. One certificate serves them
-    /// all, so that thousands of hosts cost one.
+    /// all, so that thousands of hosts cost one; the name of an account gets one when a client
+    /// asks for it.
     pub fn acceptor(&self, addresses: &BTreeSet<IpAddr>) -> Result<TlsAcceptor> {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
-        params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
-        params.distinguished_name.push(DnType::CommonName, "pds-sim host");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        let certificate = CertificateDer::from(params.signed_by(&key, &self.issuer)?);
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let signer = provider
+            .key_provider
+            .load_private_key(PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
+        let names = addresses.iter().copied().map(SanType::IpAddress).collect();
+        let addresses = certified(&self.issuer, &key, &signer, "localhost", names)?;
+        let certificates =
+            Certificates { issuer: Arc::clone(&self.issuer), key, signer, addresses };
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
+            .with_cert_resolver(Arc::new(certificates));
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
+}
+
+/// The certificates of a server.
+struct Certificates {
+    issuer: Arc<Issuer<'static, KeyPair>>,
+    key: KeyPair,
+    signer: Arc<dyn SigningKey>,
+    addresses: Arc<CertifiedKey>,
+}
+
+impl std::fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificates").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match hello.server_name().filter(|name| name.ends_with(".test")) {
+            Some(name) => certified(&self.issuer, &self.key, &self.signer, name, Vec::new()).ok(),
+            None => Some(Arc::clone(&self.addresses)),
+        }
+    }
+}
+
+fn certified(
+    issuer: &Issuer<'static, KeyPair>,
+    key: &KeyPair,
+    signer: &Arc<dyn SigningKey>,
+    name: &str,
+    more: Vec<SanType>,
+) -> Result<Arc<CertifiedKey>> {
+    let mut params = CertificateParams::new(vec![name.to_owned()])?;
+    params.subject_alt_names.extend(more);
+    params.distinguished_name.push(DnType::CommonName, "pds-sim host");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let certificate = CertificateDer::from(params.signed_by(key, issuer)?);
+    Ok(Arc::new(CertifiedKey::new(vec![certificate], Arc::clone(signer))))
 }

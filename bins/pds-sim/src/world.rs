@@ -17,6 +17,7 @@ use crate::fault::Share;
 use crate::host::{Account, Host, lock};
 use crate::key::{Curve, Key};
 use crate::mix::{Happening, Mix};
+use crate::names::Names;
 use crate::operation::{Operation, Service, State};
 use crate::plc::Directory;
 use crate::record;
@@ -35,6 +36,8 @@ pub struct Plan {
     pub accounts: usize,
     /// Records that each of them has before its first event.
     pub records: usize,
+    /// How many of them, the first ones, are did:web.
+    pub web: usize,
     /// Events in all, over all hosts.
     pub events: Option<u64>,
     /// What happens.
@@ -65,6 +68,7 @@ pub struct World {
     /// Rotation key of each host.
     host_keys: Vec<Key>,
     directory: Arc<Directory>,
+    names: Arc<Names>,
     members: Vec<Member>,
     /// Numbers of the members that write, and of those that sleep.
     awake: Vec<usize>,
@@ -97,6 +101,7 @@ impl World {
         hosts: Vec<Arc<Host>>,
         endpoints: Vec<String>,
         directory: Arc<Directory>,
+        names: Arc<Names>,
     ) -> Result<Self> {
         let host_key =
             |number| Key::from_seed(Curve::K256, plan.seed, &format!("host {number} rotation"));
@@ -109,6 +114,7 @@ impl World {
             hosts,
             endpoints,
             directory,
+            names,
             members: Vec::new(),
             awake: Vec::new(),
             asleep: Vec::new(),
@@ -228,7 +234,8 @@ impl World {
             verification_methods: [("atproto".to_owned(), key.did_key().to_string())].into(),
         };
         let genesis = Operation::update(&state, None, host_key)?;
-        let did = genesis.did();
+        let is_web = number < self.plan.web;
+        let did = if is_web { format!("did:web:{handle}") } else { genesis.did() };
         let repo = Arc::new(Mutex::new(Repo::new(did.clone(), handle, key)));
         self.hosts[host].add_account(did.clone(), Account::Made(Arc::clone(&repo)));
         let history = History { did, keys: Vec::new() };

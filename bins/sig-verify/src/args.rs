@@ -1,5 +1,6 @@
 //! What the tool is told.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -51,12 +52,20 @@ pub(crate) struct Args {
     pub(crate) pass_all: bool,
 
     /// Ask this PLC directory, and did:web hosts, for what the index lacks or has outdated
-    #[arg(long, value_name = "URL", env = "SOVEREIGN_RESOLVE", value_parser = directory_url)]
+    ///
+    /// An answer of the directory is believed for 6 hours, that of a did:web host for 1 hour, and
+    /// "no such account" for a minute. A key that fails, or an #identity event, asks again after a
+    /// minute. Where nobody answers any longer, what was said last is believed for a day.
+    #[arg(long, value_name = "URL", env = "SOVEREIGN_RESOLVE", value_parser = cli::directory_url)]
     pub(crate) resolve: Option<String>,
 
     /// How long an event waits for a directory that does not answer
     #[arg(long, value_name = "TIME", default_value = "30s", env = "SOVEREIGN_PATIENCE")]
     pub(crate) patience: cli::units::Span,
+
+    /// Look for all hosts of did:web at this address (a test network)
+    #[arg(long, value_name = "ADDR:PORT", env = "SOVEREIGN_CONNECT_TO")]
+    pub(crate) connect_to: Option<SocketAddr>,
 
     #[command(flatten)]
     pub(crate) sockets: Sockets,
@@ -78,20 +87,12 @@ impl Args {
         let resolver = self.resolve.as_ref().map(|url| {
             Resolver::start(&Upstream {
                 url: url.clone(),
+                hosts_at: self.connect_to,
                 allow_private: self.sockets.allow_private,
                 ca: self.sockets.ca.clone(),
                 patience: self.patience.0,
             })
         });
         Ok(Identities::new(index.transpose()?, resolver.transpose()?, self.keys))
-    }
-}
-
-fn directory_url(text: &str) -> Result<String, &'static str> {
-    let url = text.trim_end_matches('/');
-    if url.starts_with("https://") || url.starts_with("http://") {
-        Ok(url.to_owned())
-    } else {
-        Err("a directory's URL begins with https:// (or http://)")
     }
 }

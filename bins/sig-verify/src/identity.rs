@@ -3,14 +3,17 @@
 //! The index is asked first: it is quick, and what it proves is proved. Only where it knows
 //! nothing, or what it says would refuse an event, do the directory's answers count, and one that
 //! is a minute old is asked for again: keys rotate. Silence of the directory decides nothing.
+//!
+//! did:web is in no index and has no operations that could be followed. What its host says lives
+//! beside the index, in memory, and is no longer believed after an hour.
 
 use std::time::{Duration, Instant};
 
 use didindex::{DidIndex, Entry, History, Key, Period, Status, keys_at};
 use frame::verdict::{Rule, Verdict};
 
-use crate::known::Known;
-use crate::resolve::{Answer, Question, Resolver};
+use crate::known::{self, Known};
+use crate::resolve::{Answer, Question, Resolver, Source};
 use crate::verify::{Keys, hinges_on_identity};
 
 /// How long an answer stands before the same account may be asked for again.
@@ -18,7 +21,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// How long an answer that proves events is believed without being asked for again. `#identity`
 /// events ask sooner.
-const BELIEVED: Duration = Duration::from_secs(6 * 3600);
+const PLC_BELIEVED: Duration = Duration::from_secs(6 * 3600);
+const WEB_BELIEVED: Duration = Duration::from_secs(3600);
+
+/// How long it goes on proving events while nobody answers any more.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// What the directory says of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +122,8 @@ pub(crate) enum Decision {
 /// Everything that is known of accounts, and who is asked for the rest.
 pub(crate) struct Identities {
     index: Option<DidIndex>,
-    known: Known,
+    plc: Known,
+    web: Known,
     resolver: Option<Resolver>,
     keys: Keys,
 }
@@ -126,7 +134,13 @@ impl Identities {
         resolver: Option<Resolver>,
         keys: Keys,
     ) -> Identities {
-        Identities { index, known: Known::default(), resolver, keys }
+        Identities {
+            index,
+            plc: Known::new(known::PLC_MAX),
+            web: Known::new(known::WEB_MAX),
+            resolver,
+            keys,
+        }
     }
 
     /// Whether there is an index.
@@ -149,32 +163,45 @@ impl Identities {
         {
             return Decision::Settled(verdict);
         }
-        if self.resolver.is_none() {
+        let Some(resolver) = &mut self.resolver else {
             return Decision::Settled(indexed.unwrap_or(Verdict::unchecked(Rule::NO_IDENTITY)));
-        }
-        let Some(record) = self.known.get(did) else {
-            let history = match self.keys {
-                Keys::Current => false,
-                Keys::History => true,
-                // The index has tried the present key, so it will take a former one, or a newer.
-                Keys::Auto => indexed.is_some(),
-            };
+        };
+        let Some(source) = resolver.source(did) else {
+            // Nobody can say anything about it, ever: nothing to ask, nothing to remember.
+            return Decision::Settled(indexed.unwrap_or(Verdict::refused(Rule::NO_IDENTITY)));
+        };
+        let (known, believed) = match source {
+            Source::Plc => (&mut self.plc, PLC_BELIEVED),
+            Source::Web => (&mut self.web, WEB_BELIEVED),
+        };
+        let only_history = source == Source::Plc && self.keys == Keys::History;
+        let Some(record) = known.get(did) else {
+            // The index has tried the present key, so it will take a former one, or a newer.
+            let history = only_history || (self.keys == Keys::Auto && indexed.is_some());
             return Decision::Ask { history };
         };
-        let age = record.at.elapsed();
+        let (age, said) = (record.at.elapsed(), record.said.elapsed());
         let failed = match record.identity.as_ref() {
             None => Verdict::refused(Rule::NO_IDENTITY),
             Some(identity) => {
                 let verdict = judge(View::Answer(identity));
-                if !hinges_on_identity(&verdict) && (age < BELIEVED || record.silent) {
-                    return Decision::Settled(verdict);
+                if !hinges_on_identity(&verdict) {
+                    let is_due = said >= believed || (record.changed && age >= AGAIN);
+                    if is_due && age >= AGAIN && record.silent {
+                        // It was waited for in vain already.
+                        resolver.ask_if_idle(Question { did: did.into(), history: only_history });
+                    }
+                    if !is_due || (record.silent && said < KEPT) {
+                        return Decision::Settled(verdict);
+                    }
                 }
                 verdict
             }
         };
-        let history = self.keys != Keys::Current && record.identity.is_some();
+        let history =
+            source == Source::Plc && self.keys != Keys::Current && record.identity.is_some();
         if age >= AGAIN || (history && !record.with_history && !record.silent) {
-            return Decision::Ask { history: history || self.keys == Keys::History };
+            return Decision::Ask { history: history || only_history };
         }
         // Only a definite answer refuses.
         Decision::Settled(if record.silent { Verdict::unchecked(Rule::NO_ANSWER) } else { failed })
@@ -191,8 +218,15 @@ impl Identities {
     /// is remembered that would be believed for longer. Nobody waits for it.
     pub(crate) fn refresh(&mut self, did: &str) {
         let Some(resolver) = &mut self.resolver else { return };
-        if self.known.get(did).is_some_and(|record| record.at.elapsed() >= AGAIN) {
-            let history = self.keys == Keys::History;
+        let (known, history) = match resolver.source(did) {
+            Some(Source::Plc) => (&mut self.plc, self.keys == Keys::History),
+            Some(Source::Web) => (&mut self.web, false),
+            None => return,
+        };
+        let Some(record) = known.get(did) else { return };
+        // If this is too soon, the account's next event asks when it no longer is.
+        record.changed = true;
+        if record.at.elapsed() >= AGAIN {
             resolver.ask_if_idle(Question { did: did.into(), history });
         }
     }
@@ -200,9 +234,14 @@ impl Identities {
     /// Takes in one answer, if one comes within `wait`; says whose account it is about, and
     /// whether it was an answer at all.
     pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
-        let (question, answer) = self.resolver.as_mut()?.answer(wait)?;
+        let resolver = self.resolver.as_mut()?;
+        let (question, answer) = resolver.answer(wait)?;
         let answered = answer != Answer::Silence;
-        self.known.insert(&question, answer, Instant::now());
+        let known = match resolver.source(&question.did) {
+            Some(Source::Web) => &mut self.web,
+            _ => &mut self.plc,
+        };
+        known.insert(&question, answer, Instant::now());
         Some((question.did, answered))
     }
 

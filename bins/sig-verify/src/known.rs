@@ -6,8 +6,13 @@ use std::time::Instant;
 use crate::identity::Identity;
 use crate::resolve::{Answer, Question};
 
-/// How many accounts a generation holds. Two of them, at about 300 bytes an account, are 80 MB.
-const GENERATION_MAX: usize = 1 << 17;
+/// How many accounts of the PLC directory a generation holds. Two of them, at about 300 bytes an
+/// account, are 80 MB.
+pub(crate) const PLC_MAX: usize = 1 << 17;
+
+/// How many did:web a generation holds. Anyone can make up more of them than there are accounts,
+/// so they have a place of their own, and push out nobody but each other.
+pub(crate) const WEB_MAX: usize = 1 << 14;
 
 /// What is remembered of an account.
 #[derive(Debug)]
@@ -20,48 +25,58 @@ pub(crate) struct Record {
     pub(crate) with_history: bool,
     /// When it was asked last.
     pub(crate) at: Instant,
+    /// When it answered last.
+    pub(crate) said: Instant,
+    /// Whether the account is said to have changed since.
+    pub(crate) changed: bool,
 }
 
 /// What is remembered. Two generations: when the younger one is full, the older is forgotten.
 /// What was asked for since has moved over by then, so what is in use stays.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Known {
     young: HashMap<Box<str>, Record>,
     old: HashMap<Box<str>, Record>,
+    generation_max: usize,
 }
 
 impl Known {
+    /// Nothing yet, and never more than two generations of so many accounts.
+    pub(crate) fn new(generation_max: usize) -> Known {
+        Known { young: HashMap::new(), old: HashMap::new(), generation_max }
+    }
+
     /// What is remembered of an account.
-    pub(crate) fn get(&mut self, did: &str) -> Option<&Record> {
+    pub(crate) fn get(&mut self, did: &str) -> Option<&mut Record> {
         if let Some((did, record)) = self.old.remove_entry(did) {
             self.put(did, record);
         }
-        self.young.get(did)
+        self.young.get_mut(did)
     }
 
     /// Remembers an answer. Silence takes nothing away from what was said before.
     pub(crate) fn insert(&mut self, question: &Question, answer: Answer, at: Instant) {
         let before = self.old.remove(&question.did).or_else(|| self.young.remove(&question.did));
+        let with_history = question.history;
+        let said = |identity, silent| Record {
+            identity,
+            silent,
+            with_history,
+            at,
+            said: at,
+            changed: false,
+        };
         let record = match (answer, before) {
-            (Answer::Found(identity), _) => Record {
-                identity: Some(identity),
-                silent: false,
-                with_history: question.history,
-                at,
-            },
-            (Answer::Missing, _) => {
-                Record { identity: None, silent: false, with_history: question.history, at }
-            }
+            (Answer::Found(identity), _) => said(Some(identity), false),
+            (Answer::Missing, _) => said(None, false),
             (Answer::Silence, Some(before)) => Record { silent: true, at, ..before },
-            (Answer::Silence, None) => {
-                Record { identity: None, silent: true, with_history: false, at }
-            }
+            (Answer::Silence, None) => Record { with_history: false, ..said(None, true) },
         };
         self.put(question.did.clone(), record);
     }
 
     fn put(&mut self, did: Box<str>, record: Record) {
-        if self.young.len() >= GENERATION_MAX {
+        if self.young.len() >= self.generation_max {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(did, record);
@@ -78,25 +93,27 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_is_in_use_stays() {
-        let mut known = Known::default();
+        let max = 1000;
+        let mut known = Known::new(max);
         let now = Instant::now();
-        for number in 0..5 * GENERATION_MAX {
+        for number in 0..5 * max {
             known.insert(&question(number), Answer::Missing, now);
             assert!(known.get("did:plc:0").is_some(), "asked for each time, at {number}");
         }
         assert!(known.get("did:plc:1").is_none());
-        assert!(known.young.len() + known.old.len() <= 2 * GENERATION_MAX);
+        assert!(known.young.len() + known.old.len() <= 2 * max);
     }
 
     #[test]
     fn silence_takes_nothing_away_from_what_was_said() {
-        let mut known = Known::default();
+        let mut known = Known::new(10);
         let now = Instant::now();
         let identity = Identity { key: didindex::Key::Missing, pds: None, periods: Vec::new() };
         known.insert(&question(1), Answer::Found(identity.clone()), now);
-        known.insert(&question(1), Answer::Silence, now);
+        let later = now + std::time::Duration::from_secs(1);
+        known.insert(&question(1), Answer::Silence, later);
         let record = known.get("did:plc:1").unwrap();
-        assert!(record.silent);
+        assert!(record.silent && record.said == now && record.at == later);
         assert_eq!(record.identity.as_ref(), Some(&identity));
         known.insert(&question(1), Answer::Missing, now);
         let record = known.get("did:plc:1").unwrap();

@@ -6,6 +6,7 @@
 //! hold up nobody but themselves.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -45,6 +46,15 @@ pub(crate) struct Question {
     pub(crate) history: bool,
 }
 
+/// Who knows an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The PLC directory.
+    Plc,
+    /// The host that a did:web is called by. It knows no former keys.
+    Web,
+}
+
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -61,6 +71,8 @@ pub(crate) enum Answer {
 pub(crate) struct Upstream {
     /// The PLC directory, without a slash at the end.
     pub(crate) url: String,
+    /// Where all hosts of did:web are, in a test network.
+    pub(crate) hosts_at: Option<SocketAddr>,
     /// Private addresses may be asked.
     pub(crate) allow_private: bool,
     /// Certificates to believe beside the system's.
@@ -77,6 +89,7 @@ pub(crate) struct Resolver {
     answers: Receiver<(Question, Answer)>,
     asked: HashSet<Box<str>>,
     answered: u64,
+    allow_private: bool,
 }
 
 impl Resolver {
@@ -86,9 +99,11 @@ impl Resolver {
     /// If a certificate cannot be read, or the system has no more threads.
     pub(crate) fn start(upstream: &Upstream) -> anyhow::Result<Resolver> {
         let policy = net::Policy { allow_private: upstream.allow_private };
-        let client = Client::new(policy, upstream.ca.as_deref(), REQUEST)?;
+        let ca = upstream.ca.as_deref();
+        let plc = Client::new(policy, ca, REQUEST)?;
+        let web = Client::connecting_to(upstream.hosts_at, policy, ca, REQUEST)?;
         let (sender, answers) = mpsc::channel();
-        let start = |threads, one_server| {
+        let start = |threads, client, one_server| {
             let desk = Desk {
                 state: Mutex::new(State {
                     queue: Queue::new(upstream.patience, one_server),
@@ -97,12 +112,27 @@ impl Resolver {
                 }),
                 changed: Condvar::new(),
                 upstream: upstream.clone(),
-                client: client.clone(),
+                client,
             };
             Pool::start(threads, desk, &sender)
         };
-        let (plc, web) = (start(PLC_THREADS, true)?, start(WEB_THREADS, false)?);
-        Ok(Resolver { plc, web, sender, answers, asked: HashSet::new(), answered: 0 })
+        Ok(Resolver {
+            plc: start(PLC_THREADS, plc, true)?,
+            web: start(WEB_THREADS, web, false)?,
+            sender,
+            answers,
+            asked: HashSet::new(),
+            answered: 0,
+            allow_private: upstream.allow_private,
+        })
+    }
+
+    /// Who knows an account of this name, if anybody can.
+    pub(crate) fn source(&self, did: &str) -> Option<Source> {
+        if PlcDid::parse(did).is_some() {
+            return Some(Source::Plc);
+        }
+        diddoc::web::is_possible(did, self.allow_private).then_some(Source::Web)
     }
 
     /// Asks, unless that account is being asked about already.
@@ -110,15 +140,11 @@ impl Resolver {
         if !self.asked.insert(question.did.clone()) {
             return;
         }
-        if PlcDid::parse(&question.did).is_some() {
-            self.plc.ask(question);
-        } else if !question.did.starts_with("did:web:") {
-            // No directory has an account of this name.
-            self.say(question, Answer::Missing);
-        } else if self.web.waiting() < WEB_QUESTIONS_MAX {
-            self.web.ask(question);
-        } else {
-            self.say(question, Answer::Silence);
+        match self.source(&question.did) {
+            Some(Source::Plc) => self.plc.ask(question),
+            Some(Source::Web) if self.web.waiting() < WEB_QUESTIONS_MAX => self.web.ask(question),
+            Some(Source::Web) => self.say(question, Answer::Silence),
+            None => self.say(question, Answer::Missing),
         }
     }
 
@@ -277,7 +303,7 @@ impl Desk {
     fn ask(&self, question: &Question) -> Result<Answer, Undecided> {
         let did = &*question.did;
         if PlcDid::parse(did).is_none() {
-            return match directory::web_url(did, self.upstream.allow_private) {
+            return match diddoc::web::url(did, self.upstream.allow_private) {
                 Some(url) => self.document(did, &url, Answer::Missing),
                 None => Ok(Answer::Missing),
             };

@@ -36,6 +36,9 @@ mod identity;
 // Look-ups, and what goes on meanwhile.
 #[path = "cli/resolve.rs"]
 mod resolve;
+// did:web.
+#[path = "cli/web.rs"]
+mod web;
 // More waits than there is room for.
 #[path = "cli/pressure.rs"]
 mod pressure;

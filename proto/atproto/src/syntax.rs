@@ -1,7 +1,7 @@
-//! The syntax of names: DID, TID, NSID, record key and repository path.
+//! The syntax of names: DID, handle, TID, NSID, record key and repository path.
 //!
-//! As the AT Protocol specifications write them (`/specs/did`, `/specs/tid`,
-//! `/specs/nsid`, `/specs/record-key`, `/specs/repository`). A name is checked
+//! As the AT Protocol specifications write them (`/specs/did`, `/specs/handle`,
+//! `/specs/tid`, `/specs/nsid`, `/specs/record-key`, `/specs/repository`). A name is checked
 //! where it comes in; nothing here allocates.
 
 use std::fmt;
@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 /// Longest DID, in bytes (`/specs/did`).
 pub const DID_BYTES_MAX: usize = 2048;
+/// Longest handle, in bytes (`/specs/handle`).
+pub const HANDLE_BYTES_MAX: usize = 253;
 /// Longest NSID, in bytes (`/specs/nsid`: a domain of 253, a dot, a name of 63).
 pub const NSID_BYTES_MAX: usize = 317;
 /// Longest record key, in bytes (`/specs/record-key`).
@@ -28,6 +30,15 @@ pub fn is_did(text: &str) -> bool {
         && method.bytes().all(|b| b.is_ascii_lowercase())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:%-".contains(&b))
         && id.bytes().next_back().is_some_and(|b| b != b':' && b != b'%')
+}
+
+/// Whether this is a handle: at least two labels of a domain name, the last of which does not
+/// begin with a digit. In any case; reserved domains are handles by their syntax.
+pub fn is_handle(text: &str) -> bool {
+    let top = text.rsplit_once('.').map(|(_, top)| top.as_bytes());
+    text.len() <= HANDLE_BYTES_MAX
+        && matches!(top, Some([b'a'..=b'z' | b'A'..=b'Z', ..]))
+        && text.split('.').all(is_label)
 }
 
 /// Whether this is an NSID: at least three segments, a domain name backwards

@@ -63,6 +63,19 @@ pub struct Sockets {
     pub ca: Option<PathBuf>,
 }
 
+/// Reads the URL of a PLC directory, and takes slashes off its end.
+///
+/// # Errors
+/// If it is no URL that could be one.
+pub fn directory_url(text: &str) -> Result<String, &'static str> {
+    let url = text.trim_end_matches('/');
+    if url.starts_with("https://") || url.starts_with("http://") {
+        Ok(url.to_owned())
+    } else {
+        Err("a directory's URL begins with https:// (or http://)")
+    }
+}
+
 /// Where frames come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Inputs {

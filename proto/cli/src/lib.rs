@@ -56,7 +56,7 @@ mod text;
 pub mod units;
 
 pub use clock::now_ns;
-pub use common::{Common, Filter, Inputs, Out, Sockets};
+pub use common::{Common, Filter, Inputs, Out, Sockets, directory_url};
 pub use endpoint::Endpoint;
 pub use fail::{OutputClosed, usage};
 pub use frame::Item;

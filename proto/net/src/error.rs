@@ -28,6 +28,17 @@ pub enum Error {
         /// The resolver's answer.
         source: io::Error,
     },
+    /// The system names no name server that could be asked.
+    #[error("this system names no name server; name one by --dns")]
+    NameServers(#[source] Box<hickory_resolver::net::NetError>),
+    /// A name server could not answer, or its answer can't be read.
+    #[error("asking a name server about {name}")]
+    Dns {
+        /// The name that was asked about.
+        name: String,
+        /// What came of it.
+        source: Box<hickory_resolver::net::NetError>,
+    },
     /// The host's addresses are all local ones, which the [`Policy`](crate::Policy) forbids.
     #[error(
         "{host} is at {address}, which is no public address; --allow-private lets it be reached"

@@ -7,7 +7,7 @@
 //! could not be judged.
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -98,6 +98,23 @@ impl Client {
     /// # Errors
     /// [`Error::CaFile`] and [`Error::CaEmpty`].
     pub fn new(policy: Policy, ca: Option<&Path>, timeout: Duration) -> Result<Self, Error> {
+        Self::connecting_to(None, policy, ca, timeout)
+    }
+
+    /// As [`Client::new`], but whatever host is named (by a name; `localhost` stays what it is) is
+    /// looked for at this address, if one is given: the hosts of a test network have names that no
+    /// name server knows. Whoever runs the tool chose the address, so the policy is not asked about
+    /// it; it is about every other one, so that a redirect to an address is judged as ever. TLS is
+    /// spoken with the host that is named.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn connecting_to(
+        address: Option<SocketAddr>,
+        policy: Policy,
+        ca: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         let roots: Vec<Certificate<'static>> = tls::roots(ca)?
             .iter()
             .map(|certificate| Certificate::from_der(certificate).to_owned())
@@ -124,7 +141,7 @@ impl Client {
             .timeout_per_read(Some(timeout))
             .timeout_per_write(Some(timeout))
             .build();
-        let resolver = PolicyResolver { policy, inner: DefaultResolver::default() };
+        let resolver = PolicyResolver { policy, address, inner: DefaultResolver::default() };
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
         Ok(Self { agent, timeout })
     }
@@ -260,6 +277,8 @@ fn from_io(error: io::Error) -> Error {
 #[derive(Debug)]
 struct PolicyResolver {
     policy: Policy,
+    /// Where every host that has a name is.
+    address: Option<SocketAddr>,
     inner: DefaultResolver,
 }
 
@@ -271,6 +290,11 @@ impl Resolver for PolicyResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let host = uri.host().unwrap_or_default();
+        let mut result = self.empty();
+        if let Some(address) = self.address.filter(|_| is_name(host)) {
+            result.push(address);
+            return Ok(result);
+        }
         let found = self.inner.resolve(uri, config, timeout).map_err(|error| match error {
             ureq::Error::Io(source) => {
                 ureq::Error::Other(Box::new(Error::Resolve { host: host.into(), source }))
@@ -280,12 +304,16 @@ impl Resolver for PolicyResolver {
         let found: Vec<SocketAddr> = found.iter().copied().collect();
         let kept = crate::dns::allowed(host, &found, self.policy)
             .map_err(|error| ureq::Error::Other(Box::new(error)))?;
-        let mut result = self.empty();
         for address in kept {
             result.push(address);
         }
         Ok(result)
     }
+}
+
+/// Whether a host of a URL is a name, and not one of this machine's own.
+fn is_name(host: &str) -> bool {
+    !host.starts_with('[') && host != "localhost" && host.parse::<Ipv4Addr>().is_err()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! - [`Policy`]: public addresses only, unless told otherwise; checked after DNS, on the address
 //!   that is used.
 //! - [`http::Client`]: blocking `GET` with limits on time, size and redirects.
+//! - [`TxtResolver`]: TXT records from a name server.
 //! - [`ws::Connection`]: a WebSocket client that never blocks, driven by readiness.
 
 #![warn(clippy::indexing_slicing)]
@@ -21,8 +22,10 @@ mod error;
 pub mod host;
 pub mod http;
 pub mod tls;
+mod txt;
 pub mod ws;
 
 pub use address::Policy;
 pub use error::Error;
 pub use host::{Endpoint, canonical_host};
+pub use txt::TxtResolver;

@@ -50,7 +50,12 @@ impl World {
         let named = member.state.verification_methods.get("atproto").map(|key| key.as_str().into());
         let state = named.is_some().then(|| member.state.clone());
         member.log.push(Past { cid: operation.cid, signer, created_us, state });
-        self.directory.add(&member.history.did, operation, created_us)?;
+        let did = &member.history.did;
+        // A did:web has no operations: its document says what it is.
+        if !did.starts_with("did:web:") {
+            self.directory.add(did, operation, created_us)?;
+        }
+        self.names.set(did, named.is_some().then_some(&member.state));
         member.history.keys.push((tid(created_us, 0), named));
         Ok(())
     }

@@ -40,28 +40,15 @@ fn a_document_names_key_and_pds_by_full_and_relative_ids() {
 fn keys_that_cannot_be_used_are_told_apart() {
     let key = |method: &str| document_with(method, "[]").unwrap().key;
     assert_eq!(key("[]"), Key::Missing);
-    assert_eq!(key(&method("#other", "Multikey", K256)), Key::Missing);
-    assert_eq!(key(&method("did:plc:another#atproto", "Multikey", K256)), Key::Missing);
     assert_eq!(key(&method("#atproto", "JsonWebKey2020", K256)), Key::UnknownType);
-    let ed25519 = "z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
-    assert_eq!(key(&method("#atproto", "Multikey", ed25519)), Key::UnknownType);
-    assert_eq!(key(r##"[{"id": "#atproto", "type": "Multikey"}]"##), Key::UnknownType);
-    assert_eq!(key(r##"[7, {"id": 7}, {"id": "#atproto"}]"##), Key::UnknownType);
-    let older = method("#atproto", "EcdsaSecp256k1VerificationKey2019", K256);
-    assert_eq!(key(&older), Key::UnknownType, "a Multikey is not of the older form");
 }
 
 #[test]
-fn a_service_of_another_kind_is_no_pds() {
+fn a_pds_is_a_host_and_nothing_else() {
     let pds = |service: &str| document_with("[]", service).unwrap().pds;
     assert_eq!(pds(&service("https://a.example:8443")).as_deref(), Some("a.example:8443"));
     assert_eq!(pds(&service("https://a.example/path")), None);
     assert_eq!(pds(&service("at://a")), None);
-    let other = r##"[{"id": "#atproto_pds", "type": "Other", "serviceEndpoint": "https://a.b"}]"##;
-    assert_eq!(pds(other), None);
-    let object = r##"[{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer",
-        "serviceEndpoint": {"uri": "https://a.b"}}]"##;
-    assert_eq!(pds(object), None);
 }
 
 #[test]
@@ -71,8 +58,6 @@ fn what_is_no_document_of_this_account_is_none() {
         assert_eq!(log(DID, body.as_bytes()), None, "{body}");
     }
     assert!(document(DID, format!(r#"{{"id": "{DID}"}}"#).as_bytes()).is_some());
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(document(DID, deep.as_bytes()), None);
 }
 
 fn operation(cid: u8, prev: Option<u8>, rest: &str, at: &str) -> String {
@@ -119,26 +104,4 @@ fn a_log_gives_every_key_with_its_time_and_what_was_nullified_is_left_out() {
     );
     assert_eq!((found.key, found.pds), (Key::Tombstone, None));
     assert_eq!(log("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", body.as_bytes()), None);
-}
-
-#[test]
-fn a_did_web_is_a_host_and_nothing_else() {
-    let url = |did: &str| web_url(did, false);
-    let good = "https://example.com/.well-known/did.json";
-    assert_eq!(url("did:web:example.com").as_deref(), Some(good));
-    for bad in [
-        "did:web:",
-        "did:web:localhost",
-        "did:web:example.com:path",
-        "did:web:example.com%3A8443",
-        "did:web:example.com%2Fpath",
-        "did:web:a.b@c.d",
-        "did:web:localhost%3A80",
-        "did:plc:example.com",
-    ] {
-        assert_eq!(url(bad), None, "{bad}");
-    }
-    let local = web_url("did:web:localhost%3A2583", true);
-    assert_eq!(local.as_deref(), Some("http://localhost:2583/.well-known/did.json"));
-    assert_eq!(web_url("did:web:localhost%3A99999", true), None);
 }

@@ -12,6 +12,7 @@ fn failed() -> Verdict {
 fn identities(keys: Keys) -> Identities {
     let upstream = Upstream {
         url: "http://127.0.0.1:1".into(),
+        hosts_at: None,
         allow_private: false,
         ca: None,
         patience: Duration::from_secs(1),
@@ -22,7 +23,7 @@ fn identities(keys: Keys) -> Identities {
 /// Remembers an answer that came so long ago; false if this machine has not been up that long.
 fn remember(identities: &mut Identities, history: bool, answer: Answer, ago: Duration) -> bool {
     let Some(at) = Instant::now().checked_sub(ago) else { return false };
-    identities.known.insert(&Question { did: DID.into(), history }, answer, at);
+    identities.plc.insert(&Question { did: DID.into(), history }, answer, at);
     true
 }
 
@@ -50,7 +51,7 @@ fn a_key_that_fails_refuses_when_the_answer_is_fresh_and_asks_when_it_is_not() {
         assert_eq!(known.decide(DID, |_| HOLDS), Decision::Settled(HOLDS));
         assert_eq!(known.decide(DID, |_| failed()), Decision::Ask { history: false });
     }
-    if remember(&mut known, false, found(), BELIEVED) {
+    if remember(&mut known, false, found(), PLC_BELIEVED) {
         assert_eq!(known.decide(DID, |_| HOLDS), Decision::Ask { history: false });
     }
 }
@@ -114,4 +115,99 @@ fn a_changed_identity_is_asked_for_again_if_an_old_answer_is_remembered() {
     assert_eq!(asked(None), Some(false), "nothing would be believed for longer");
     assert_eq!(asked(Some(FRESH)), Some(false), "once a minute");
     assert_ne!(asked(Some(AGAIN)), Some(false));
+}
+
+const WEB: &str = "did:web:alice.example.com";
+
+/// Remembers what a did:web's host said so long ago, and whether it was silent since.
+fn said(identities: &mut Identities, ago: Duration, silent: Option<Duration>) -> bool {
+    let question = Question { did: WEB.into(), history: false };
+    let at = |ago| Instant::now().checked_sub(ago);
+    let answers = [(Some(found()), Some(ago)), (silent.map(|_| Answer::Silence), silent)];
+    for (answer, ago) in answers {
+        if let (Some(answer), Some(ago)) = (answer, ago) {
+            let Some(at) = at(ago) else { return false };
+            identities.web.insert(&question, answer, at);
+        }
+    }
+    true
+}
+
+#[test]
+fn what_a_did_web_host_said_expires_before_what_the_directory_said() {
+    let mut known = identities(Keys::Auto);
+    let ask = Decision::Ask { history: false };
+    assert_eq!(known.decide(WEB, |_| HOLDS), ask);
+    for (ago, expected) in
+        [(FRESH, Decision::Settled(HOLDS)), (AGAIN, Decision::Settled(HOLDS)), (WEB_BELIEVED, ask)]
+    {
+        if said(&mut known, ago, None) {
+            assert_eq!(known.decide(WEB, |_| HOLDS), expected, "{ago:?}");
+        }
+    }
+}
+
+#[test]
+fn a_did_web_has_no_history_to_ask_for() {
+    for keys in [Keys::Current, Keys::Auto, Keys::History] {
+        let mut known = identities(keys);
+        let ask = Decision::Ask { history: false };
+        assert_eq!(known.decide(WEB, |_| HOLDS), ask);
+        said(&mut known, FRESH, None);
+        assert_eq!(known.decide(WEB, |_| failed()), Decision::Settled(failed()));
+        if said(&mut known, AGAIN, None) {
+            assert_eq!(known.decide(WEB, |_| failed()), ask);
+        }
+    }
+}
+
+#[test]
+fn a_silent_host_is_believed_for_a_day_and_nobody_waits_for_it_twice() {
+    let mut known = identities(Keys::Auto);
+    if said(&mut known, WEB_BELIEVED, Some(FRESH)) {
+        assert_eq!(known.decide(WEB, |_| HOLDS), Decision::Settled(HOLDS));
+        let unchecked = Decision::Settled(Verdict::unchecked(Rule::NO_ANSWER));
+        assert_eq!(known.decide(WEB, |_| failed()), unchecked);
+    }
+    if said(&mut known, WEB_BELIEVED, Some(AGAIN)) {
+        assert_eq!(known.decide(WEB, |_| HOLDS), Decision::Settled(HOLDS));
+        assert!(known.answer(Duration::from_secs(20)).is_some(), "it is asked again meanwhile");
+    }
+    if said(&mut known, KEPT, Some(FRESH)) {
+        let unchecked = Decision::Settled(Verdict::unchecked(Rule::NO_ANSWER));
+        assert_eq!(known.decide(WEB, |_| HOLDS), unchecked);
+    }
+    if said(&mut known, KEPT, Some(AGAIN)) {
+        assert_eq!(known.decide(WEB, |_| HOLDS), Decision::Ask { history: false });
+    }
+}
+
+#[test]
+fn an_identity_event_that_comes_too_soon_is_not_forgotten() {
+    let mut known = identities(Keys::Auto);
+    said(&mut known, FRESH, None);
+    known.refresh(WEB);
+    assert_eq!(known.decide(WEB, |_| HOLDS), Decision::Settled(HOLDS), "once a minute");
+    if let Some(at) = Instant::now().checked_sub(AGAIN) {
+        known.web.get(WEB).unwrap().at = at;
+        assert_eq!(known.decide(WEB, |_| HOLDS), Decision::Ask { history: false });
+    }
+}
+
+#[test]
+fn what_nobody_can_know_is_refused_and_not_remembered() {
+    let mut known = identities(Keys::Auto);
+    let refused = Decision::Settled(Verdict::refused(Rule::NO_IDENTITY));
+    for did in ["did:other:abc", "did:web:a.example.com:path", "did:web:10.0.0.1", "did:plc:short"]
+    {
+        assert_eq!(known.decide(did, |_| HOLDS), refused, "{did}");
+    }
+    // Names of strangers push out no account of the directory.
+    remember(&mut known, false, found(), FRESH);
+    for number in 0..3 * known::WEB_MAX {
+        let question =
+            Question { did: format!("did:web:{number}.example.com").into(), history: false };
+        known.web.insert(&question, Answer::Missing, Instant::now());
+    }
+    assert_eq!(known.decide(DID, |_| HOLDS), Decision::Settled(HOLDS));
 }

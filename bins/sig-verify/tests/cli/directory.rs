@@ -17,6 +17,8 @@ pub enum Reply {
     Status(u16),
     /// With `Retry-After` in seconds.
     Later(u64),
+    /// To another place.
+    Redirect(String),
     /// Nothing until [`Directory::let_go`].
     Hang(Box<Reply>),
 }
@@ -111,6 +113,7 @@ impl Shared {
             Reply::Json(body) => (200, String::new(), body),
             Reply::Status(status) => (status, String::new(), "{}".into()),
             Reply::Later(seconds) => (429, format!("retry-after: {seconds}\r\n"), "{}".into()),
+            Reply::Redirect(to) => (302, format!("location: {to}\r\n"), "{}".into()),
             Reply::Hang(reply) => {
                 let free = self.free.lock().unwrap();
                 drop(self.freed.wait_while(free, |free| !*free).unwrap());

@@ -37,6 +37,21 @@ impl Secret {
         .unwrap()
     }
 
+    /// The public key as older DID documents have it: type and text of a verification method.
+    pub fn older_method(&self) -> (&'static str, String) {
+        let (kind, point) = match self {
+            Secret::K256(key) => (
+                "EcdsaSecp256k1VerificationKey2019",
+                key.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
+            ),
+            Secret::P256(key) => (
+                "EcdsaSecp256r1VerificationKey2019",
+                key.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
+            ),
+        };
+        (kind, format!("z{}", bs58::encode(point).into_string()))
+    }
+
     /// With a low S, or with the high one that holds just as well for a careless reader.
     pub fn sign(&self, message: &[u8], high: bool) -> Vec<u8> {
         let digest = Sha256::digest(message);

@@ -32,6 +32,7 @@ fn check(own: &str, beside: &str, is: fn(&str) -> bool) {
 #[test]
 fn names_are_told_from_what_is_none() {
     check("did", "did", syntax::is_did);
+    check("handle", "handle", syntax::is_handle);
     check("nsid", "nsid", syntax::is_nsid);
     check("rkey", "recordkey", syntax::is_rkey);
     check("tid", "tid", syntax::is_tid);
@@ -47,6 +48,9 @@ fn names_are_told_from_what_is_none() {
 fn lengths_of_names_are_bounded() {
     let did = format!("did:a:{}", "x".repeat(2042));
     assert!(syntax::is_did(&did) && !syntax::is_did(&(did + "x")));
+    let handle = format!("{}.com", ["a2345678"; 27].join(".") + ".a23456");
+    assert_eq!(handle.len(), 253);
+    assert!(syntax::is_handle(&handle) && !syntax::is_handle(&(handle + "x")));
     let rkey = "x".repeat(512);
     assert!(syntax::is_rkey(&rkey) && !syntax::is_rkey(&(rkey + "x")));
     let nsid = format!("{}.{}", ["a23456789"; 31].join("."), "n".repeat(7));

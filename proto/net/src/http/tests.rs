@@ -124,6 +124,24 @@ fn private_addresses_are_refused_unless_allowed() {
 }
 
 #[test]
+fn hosts_of_a_test_network_are_at_one_address_and_others_are_judged() {
+    let inside = serve(vec![answer("200 OK", b"inside")]);
+    let to = |location: &str| answer(&format!("302 Found\r\nlocation: {location}"), b"");
+    let answers = [answer("200 OK", b"there"), to("http://b.test/x"), answer("200 OK", b"b")];
+    let network = serve([&answers[..], &[to(&inside)], &[to("http://localhost:1")]].concat());
+    let address = network.strip_prefix("http://").unwrap().parse().unwrap();
+    let client = Client::connecting_to(Some(address), Policy::default(), None, TIMEOUT).unwrap();
+    for body in [&b"there"[..], b"b"] {
+        assert_eq!(client.get("http://a.test/", 100).unwrap().body, body);
+    }
+    // The first hop is allowed and the second is not.
+    for _ in 0..2 {
+        let refused = client.get("http://a.test/", 100);
+        assert!(matches!(refused, Err(Error::Private { .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn silence_ends_in_a_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,0 +1,98 @@
+//! Names in a network of their own: the index says what it holds, handles and did:web are asked
+//! for where they live, and what a host of the index sends is proved.
+
+use std::path::PathBuf;
+
+use e2e::{Chain, Sim, json_lines};
+
+use crate::text;
+
+/// Accounts 0 and 1 are did:web, the others did:plc.
+const ACCOUNTS: usize = 6;
+
+struct Network {
+    sim: Sim,
+    dir: tempfile::TempDir,
+}
+
+impl Network {
+    fn start() -> Network {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        let args = ["--accounts", "6", "--web", "2", "--events", "60", "--backfill", "60"];
+        let network = ["--tls", "--ca-out", text(&ca), "--dns-listen", "127.0.0.1:0"];
+        let network = Network { sim: Sim::start(&[&args[..], &network].concat()), dir };
+        let ops = network.path("ops");
+        let (sim, index) = (&network.sim, network.index());
+        Chain::new()
+            .stage("plc-fetch", &["--url", &sim.plc, "--out", text(&ops), "--allow-private"])
+            .succeed();
+        Chain::new().stage("index-build", &["--ops", text(&ops), "--out", &index]).succeed();
+        network
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn index(&self) -> String {
+        text(&self.path("did.idx")).to_owned()
+    }
+
+    /// Address and port of the one host.
+    fn host(&self) -> &str {
+        self.sim.hosts[0].strip_prefix("wss://").unwrap()
+    }
+}
+
+#[test]
+fn handles_are_found_by_both_ways_and_lead_to_their_accounts() {
+    let network = Network::start();
+    let (index, ca) = (network.index(), network.path("ca.pem"));
+    let dns = network.sim.dns.as_deref().unwrap();
+    let handles: Vec<String> = (0..ACCOUNTS).map(|number| format!("user{number}.test")).collect();
+    // Nothing answers at this address, so the other way is the only one.
+    let nobody = "127.0.0.1:1";
+    for (how, dns, host) in [("dns", dns, nobody), ("https", nobody, network.host())] {
+        let args = ["--plc", &network.sim.plc, "--allow-private", "--ca", text(&ca)];
+        let mut all = vec![index.as_str(), "--dns", dns, "--connect-to", host];
+        all.extend(args);
+        // The documents of did:web lie at hosts, which are not there by the first way.
+        let asked = if how == "dns" { &handles[2..] } else { &handles[..] };
+        all.extend(asked.iter().map(String::as_str));
+        let lines = json_lines(&Chain::new().stage("did-lookup", &all).succeed());
+        assert_eq!(lines.len(), asked.len());
+        for (line, handle) in lines.iter().zip(asked) {
+            assert_eq!(line["handle"], handle.as_str());
+            assert_eq!((&line["verified"], &line["how"]), (&true.into(), &how.into()), "{line}");
+            assert_eq!(line["status"], "active", "{line}");
+            assert_eq!(line["pds"], network.host());
+        }
+    }
+}
+
+#[test]
+fn the_hosts_of_an_index_are_what_a_tap_listens_to_and_did_web_is_proved_beside_it() {
+    let network = Network::start();
+    let (index, ca) = (network.index(), network.path("ca.pem"));
+    let local = ["--allow-private", "--ca", text(&ca)];
+    let tap = ["--hosts", "-", "--cursor", "0", "--until-idle", "2"];
+    let resolve = ["--index", &index, "--resolve", &network.sim.plc, "--pass-all"];
+    let output = Chain::new()
+        .stage("did-lookup", &[&index, "--hosts"])
+        .stage("pds-tap", &[&tap[..], &local].concat())
+        .stage("sig-verify", &[&resolve[..], &["--connect-to", network.host()], &local].concat())
+        .stage("frame-cat", &["--events"])
+        .succeed();
+    let events = json_lines(&output);
+    assert_eq!(events.len(), 60);
+    assert!(events.iter().all(|event| event["verdict"] == "ok"), "{events:#?}");
+    let of_web = events
+        .iter()
+        .filter(|event| event["did"].as_str().is_some_and(|did| did.starts_with("did:web:user")));
+    assert!(of_web.count() > 4, "{events:#?}");
+
+    let hosts = Chain::new().stage("did-lookup", &[&index, "--hosts", "--json"]).succeed();
+    let accounts = ACCOUNTS - 2;
+    assert_eq!(json_lines(&hosts)[0]["accounts"], accounts, "did:web is not in the index");
+}
