@@ -1,6 +1,7 @@
 //! Names in a network of their own: the index says what it holds, handles and did:web are asked
 //! for where they live, and what a host of the index sends is proved.
 
+use std::net::UdpSocket;
 use std::path::PathBuf;
 
 use e2e::{Chain, Sim, json_lines};
@@ -19,7 +20,9 @@ impl Network {
     fn start() -> Network {
         let dir = tempfile::tempdir().unwrap();
         let ca = dir.path().join("ca.pem");
+        // Without rotations, so that every look-up gives the key of every event.
         let args = ["--accounts", "6", "--web", "2", "--events", "60", "--backfill", "60"];
+        let args = [&args[..], &["--mix", "all=0,create=1"]].concat();
         let network = ["--tls", "--ca-out", text(&ca), "--dns-listen", "127.0.0.1:0"];
         let network = Network { sim: Sim::start(&[&args[..], &network].concat()), dir };
         let ops = network.path("ops");
@@ -51,9 +54,9 @@ fn handles_are_found_by_both_ways_and_lead_to_their_accounts() {
     let (index, ca) = (network.index(), network.path("ca.pem"));
     let dns = network.sim.dns.as_deref().unwrap();
     let handles: Vec<String> = (0..ACCOUNTS).map(|number| format!("user{number}.test")).collect();
-    // Nothing answers at this address, so the other way is the only one.
-    let nobody = "127.0.0.1:1";
-    for (how, dns, host) in [("dns", dns, nobody), ("https", nobody, network.host())] {
+    // Where one way fails the other is the only one.
+    let (no_names, no_host) = (failing_name_server(), "127.0.0.1:1");
+    for (how, dns, host) in [("dns", dns, no_host), ("https", &no_names, network.host())] {
         let args = ["--plc", &network.sim.plc, "--allow-private", "--ca", text(&ca)];
         let mut all = vec![index.as_str(), "--dns", dns, "--connect-to", host];
         all.extend(args);
@@ -69,6 +72,20 @@ fn handles_are_found_by_both_ways_and_lead_to_their_accounts() {
             assert_eq!(line["pds"], network.host());
         }
     }
+}
+
+/// Says of every name that it cannot answer (SERVFAIL).
+fn failing_name_server() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut message = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut message) {
+            (message[2], message[3]) = (message[2] | 0x80, 0x82);
+            let _ = socket.send_to(&message[..length], from);
+        }
+    });
+    address
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 /// How long one request, and one look-up by name servers, may take.
 const REQUEST: Duration = Duration::from_secs(10);
+const LOOK_UP: Duration = Duration::from_secs(6);
 
 /// The longest document that is read, and the longest text that can be a DID with some space.
 const DOCUMENT_BYTES_MAX: u64 = 256 << 10;
@@ -72,7 +73,7 @@ impl<'a> Live<'a> {
             upstreams,
             directory: Client::new(policy, upstreams.ca, REQUEST)?,
             hosts: Client::connecting_to(upstreams.hosts_at, policy, upstreams.ca, REQUEST)?,
-            names: TxtResolver::new(upstreams.dns, REQUEST),
+            names: TxtResolver::new(upstreams.dns, LOOK_UP),
         })
     }
 
