@@ -22,6 +22,8 @@ mod kill;
 mod copies;
 // Handles, did:web, and what an index says of itself.
 mod identities;
+// The directory, fetched and followed: limits, both interfaces, the stream, faults.
+mod directory;
 // The two commands of the README.
 mod demo;
 

@@ -13,6 +13,9 @@ use crate::wait::Wait;
 /// So many refusals in a row are spoken of with `-v` only.
 const REFUSALS_QUIET: u32 = 5;
 
+/// How far an earlier run may lie before this one and still have spent of its window.
+const EARLIER: Duration = Duration::from_secs(86_400);
+
 /// A page of an export.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -130,9 +133,26 @@ impl<'c> Directory<'c> {
         }
     }
 
-    /// The time since this directory was first spoken of, in which the limiter counts.
-    pub(crate) fn now(&self) -> Duration {
-        self.began.elapsed()
+    /// Goes on in the window of the limit that an earlier run was in: when it began (unix us), and
+    /// how much of it was spent.
+    pub(crate) fn go_on(&mut self, (began_us, count): (u64, u32)) {
+        let age = Duration::from_micros((cli::now_ns() / 1000).saturating_sub(began_us));
+        if let Some(began) = self.now().checked_sub(age) {
+            self.limiter.go_on(began, count);
+        }
+    }
+
+    /// What a later run can go on in.
+    pub(crate) fn window(&self) -> Option<(u64, u32)> {
+        let (began, count) = self.limiter.present()?;
+        let age_us = u64::try_from(self.now().saturating_sub(began).as_micros()).ok()?;
+        Some(((cli::now_ns() / 1000).saturating_sub(age_us), count))
+    }
+
+    /// The time in which the limiter counts. What an earlier run did lies a little before this
+    /// one.
+    fn now(&self) -> Duration {
+        EARLIER + self.began.elapsed()
     }
 
     fn send(&mut self, query: &str) -> anyhow::Result<()> {

@@ -255,6 +255,7 @@ impl<'c> Fetch<'c> {
         self.remembered = Instant::now();
         let Some(store) = &self.intake.sink.store else { return };
         self.state.set_limit(self.directory.limiter.learned());
+        self.state.window = self.directory.window();
         if let Err(error) = state::save(&store.state_path(), &self.state) {
             self.cli.info(format_args!("{}: {error}", store.state_path().display()));
         }

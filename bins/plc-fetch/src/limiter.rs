@@ -69,6 +69,8 @@ pub(crate) struct Limiter {
     held_until: Moment,
     /// Failures and refusals since the last answer.
     troubles: u32,
+    /// When the first request went out.
+    started: Option<Moment>,
     /// The request that is out.
     sent: Option<(Moment, Option<Probe>)>,
     /// The probe of this window, when it has come to that.
@@ -94,6 +96,7 @@ impl Limiter {
             pause_first,
             held_until: Duration::ZERO,
             troubles: 0,
+            started: None,
             sent: None,
             planned: None,
             probes: 0,
@@ -103,6 +106,16 @@ impl Limiter {
             asked: 0,
             refused: 0,
         }
+    }
+
+    /// Goes on in the window that an earlier run was in: when it began, and how much was spent.
+    pub(crate) fn go_on(&mut self, began: Moment, count: u32) {
+        self.window.go_on(began, count);
+    }
+
+    /// The present window: when it began, and how much of it is spent.
+    pub(crate) fn present(&self) -> Option<(Moment, u32)> {
+        self.window.present()
     }
 
     /// When the next request may go out; a moment that has passed is at once.
@@ -124,6 +137,7 @@ impl Limiter {
             None => {}
         }
         self.asked += 1;
+        self.started = self.started.or(Some(now));
         self.sent = Some((now, probe));
     }
 
@@ -212,7 +226,8 @@ impl Limiter {
         self.planned = None;
         let affordable = (self.refused + 1) * REQUESTS_PER_REFUSAL <= self.asked;
         let Some((began, span)) = self.window.spent().filter(|_| affordable) else { return };
-        let allowed = (now / TIME_PER_COST).saturating_sub(self.cost);
+        let age = now.saturating_sub(self.started.unwrap_or(now));
+        let allowed = (age / TIME_PER_COST).saturating_sub(self.cost);
         let shortest = self.window.shortest().filter(|_| self.probes >= PROBES_BETWEEN);
         let sooner = shortest.and_then(|shortest| {
             let open = span.saturating_sub(shortest);

@@ -168,7 +168,10 @@ plc-fetch --follow --resume did.idx | index-build --update did.idx";
         let failures_max = if self.follow { u32::MAX } else { self.retries };
         let limiter = Limiter::new(state.limit(), self.retry.0);
         let asker = Asker::start(client, policy)?;
-        let directory = Directory::new(url.clone(), asker, limiter, failures_max, wait);
+        let mut directory = Directory::new(url, asker, limiter, failures_max, wait);
+        if let Some(window) = state.window {
+            directory.go_on(window);
+        }
         let intake = Intake::new(Sink { store, prints }, stored, after, cli);
         let progress = Progress::new(cli);
         let mut fetch = Fetch {

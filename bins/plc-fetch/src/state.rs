@@ -13,7 +13,7 @@ use crate::limiter::Learned;
 const STATE_BYTES_MAX: usize = 16 << 10;
 
 /// What [`State`] looks like; another number is another look.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A place between two frames of a folder: number of the file, bytes before it there.
 pub(crate) type Position = (u64, u64);
@@ -26,6 +26,8 @@ pub(crate) struct State {
     url: String,
     /// Its limit: requests, span, and what the span is longer than (us).
     limit: Option<(u32, u64, u64)>,
+    /// The window of it that a run was in: when it began (unix us), and how much was spent.
+    pub(crate) window: Option<(u64, u32)>,
     /// From this place on, numbers in the operations are those of this directory. Numbers of
     /// another directory mean nothing here.
     numbered_from: Option<Position>,
@@ -37,7 +39,7 @@ impl State {
     /// Nothing yet.
     pub(crate) fn new(url: &str) -> Self {
         let url = url.to_owned();
-        Self { version: VERSION, url, limit: None, numbered_from: None, origin: None }
+        Self { version: VERSION, url, limit: None, window: None, numbered_from: None, origin: None }
     }
 
     pub(crate) fn limit(&self) -> Option<Learned> {
@@ -112,7 +114,7 @@ mod tests {
     fn damaged_state_is_no_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.state");
-        for bytes in [&b""[..], b"\x02", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff", &[0xfd; 20_000]] {
+        for bytes in [&b""[..], b"\x03", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff", &[0xfd; 20_000]] {
             fs::write(&path, bytes).unwrap();
             assert_eq!(load(&path, "https://a.example"), State::new("https://a.example"));
         }

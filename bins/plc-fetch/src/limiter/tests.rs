@@ -122,6 +122,8 @@ impl Directory {
             hints.limit = Some(limit);
             hints.remaining = Some(judged.unwrap_or(0));
             hints.span = Some(span);
+            let rest = self.window.map_or(span, |(start, _)| start + span - now);
+            hints.reset = Some(Duration::from_secs((rest.as_millis() as u64).div_ceil(1000)));
         }
         let rest = match judged {
             Ok(_) => return Ok(hints),
@@ -305,6 +307,10 @@ fn headers_tell_the_limit_and_nothing_is_refused() {
     let best = ms(10_000) + best(3000 - before, 90, 700, 3);
     assert_eq!(missed("headers", &outcome, best), None);
     assert_eq!(outcome.refused, 0);
+    // Others have spent most of a window.
+    directory.window = Some((Duration::ZERO, 37));
+    directory.limits.truncate(1);
+    assert_eq!(fresh(&mut directory, 500, 3).refused, 0);
 }
 
 #[test]
@@ -316,7 +322,13 @@ fn what_was_learned_is_used_from_the_first_request_on() {
     let outcome = fetch(&mut directory, &mut Limiter::new(learned, ms(1000)), 100, 3);
     assert_eq!(outcome.refused, 0);
     assert!(outcome.time < ms(2300), "{outcome:?}");
-    // The run before has left 10 of a window: that is no lower limit.
+    // The run before is known to have left 10 of a window.
+    directory.window = Some((Duration::ZERO, 40));
+    let mut limiter = Limiter::new(learned, ms(1000));
+    limiter.go_on(Duration::ZERO, 40);
+    let outcome = fetch(&mut directory, &mut limiter, 100, 3);
+    assert_eq!(outcome.refused, 0);
+    // It is not known: that is no lower limit.
     directory.window = Some((Duration::ZERO, 40));
     let outcome = fetch(&mut directory, &mut Limiter::new(learned, ms(1000)), 220, 3);
     assert!(outcome.refused <= 2 && outcome.time < ms(10_500), "{outcome:?}");

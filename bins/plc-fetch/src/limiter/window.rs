@@ -51,6 +51,11 @@ pub(crate) struct Window {
     inherited: bool,
     /// The directory says what its limit is.
     told: bool,
+    /// What it says is spent of its window, how much of that is ours, and whether others, or an
+    /// earlier run, have their share in it.
+    spent: u32,
+    ours: u32,
+    shared: bool,
     /// The span before a shorter one was tried.
     longer: Option<Duration>,
     /// A shorter one was tried and did not hold: windows begin by the clock, most likely.
@@ -79,6 +84,19 @@ impl Window {
     /// How short the span may be, if that is worth trying.
     pub(crate) fn shortest(&self) -> Option<Duration> {
         (!self.settled).then_some(self.longer_than)
+    }
+
+    /// The present window: when it began and how much of it is spent.
+    pub(crate) fn present(&self) -> Option<(Moment, u32)> {
+        self.began.map(|began| (began, self.count))
+    }
+
+    /// Goes on in the window that an earlier run was in.
+    pub(crate) fn go_on(&mut self, began: Moment, count: u32) {
+        self.began = Some(began);
+        self.count = count;
+        let requests = usize::try_from(count).unwrap_or(0).min(REQUESTS_MAX);
+        self.recent = std::iter::repeat_n(began, requests).collect();
     }
 
     /// When there is room for a request.
@@ -211,9 +229,13 @@ impl Window {
             (self.span, self.longer_than) = (Some(span), span);
         }
         let spent = limit - hints.remaining?.min(limit);
-        let by_others = spent > self.count;
-        self.count = self.count.max(spent);
-        let unknown = self.span.is_none() || by_others;
+        if spent <= self.spent {
+            (self.ours, self.shared) = (0, false);
+        }
+        self.ours += 1;
+        self.spent = spent;
+        self.shared |= spent > self.ours;
+        let unknown = self.span.is_none() || self.shared;
         hints.reset.filter(|_| hints.remaining == Some(0) && unknown)
     }
 }
