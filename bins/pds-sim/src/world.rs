@@ -88,6 +88,8 @@ struct Member {
     state: State,
     /// Its operations that are in force.
     log: Vec<Past>,
+    /// createdAt of the newest one.
+    newest_us: u64,
     /// Signing keys so far; the next one's number.
     keys: u32,
     history: History,
@@ -240,7 +242,9 @@ impl World {
         self.hosts[host].add_account(did.clone(), Account::Made(Arc::clone(&repo)));
         let history = History { did, keys: Vec::new() };
         let log = Vec::new();
-        self.members.push(Member { repo, host, recovery, state, log, keys: 1, history });
+        let (newest_us, keys) = (0, 1);
+        let member = Member { repo, host, recovery, state, log, newest_us, keys, history };
+        self.members.push(member);
         self.awake.push(number);
         Ok((number, genesis))
     }

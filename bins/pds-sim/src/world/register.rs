@@ -25,7 +25,6 @@ pub(super) enum Signer {
 pub(super) struct Past {
     cid: Cid,
     signer: Signer,
-    created_us: u64,
     /// What it says; nothing if it ends the DID.
     state: Option<State>,
 }
@@ -49,7 +48,7 @@ impl World {
         let member = &mut self.members[number];
         let named = member.state.verification_methods.get("atproto").map(|key| key.as_str().into());
         let state = named.is_some().then(|| member.state.clone());
-        member.log.push(Past { cid: operation.cid, signer, created_us, state });
+        member.log.push(Past { cid: operation.cid, signer, state });
         let did = &member.history.did;
         // A did:web has no operations: its document says what it is.
         if !did.starts_with("did:web:") {
@@ -73,8 +72,10 @@ impl World {
             let earlier = self.rng.u64(0..LATE_US_MAX);
             wanted = now_us.saturating_sub(earlier) / 1000 * 1000;
         }
-        let last_us = self.members[number].log.last().map_or(0, |past| past.created_us);
-        if wanted > last_us { wanted } else { now_us }
+        // What is nullified counts too: it was there when the next one came.
+        let newest_us = &mut self.members[number].newest_us;
+        *newest_us = if wanted > *newest_us { wanted } else { now_us };
+        *newest_us
     }
 
     /// Registers the account's present state.

@@ -178,6 +178,7 @@ fn an_old_directory_takes_numbers_for_years() {
 fn what_the_stronger_key_takes_back_is_nullified() {
     let mix = "rotate=60,handle=30,remove=5,recover=40,birth=0";
     let args = ["--accounts", "10", "--events", "900", "--backfill", "900", "--mix", mix];
+    let args = [&args[..], &["--plc-late", "0.3"]].concat();
     let sim = Sim::start(&args);
     let lines = export(&sim, 1000);
     let mut accounts: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
