@@ -24,6 +24,8 @@ mod copies;
 mod identities;
 // The directory, fetched and followed: limits, both interfaces, the stream, faults.
 mod directory;
+// The index kept current through kills: plc-fetch and index-build joined by a pipe.
+mod current;
 // The two commands of the README.
 mod demo;
 

@@ -23,8 +23,9 @@ const DNS_PORT: u16 = 53;
 ///
 /// About a DID: did, status (active, no-pds, unknown-key-type, no-key, tombstoned, unknown), key
 /// (the present signing key, a did:key), pds (host name) and history (from when which key was in
-/// force; from is null for a key that was always the only one). A did:web is not in the index: its
-/// host is asked (status no-answer, with error, if it does not answer).
+/// force; from is null for a first key of which that is not kept: it counts from the beginning). A
+/// did:web is not in the index: its host is asked (status no-answer, with error, if it does not
+/// answer).
 ///
 /// About a handle: handle, did, verified, how (dns or https), and what is said about that DID.
 /// Name servers and the handle's host are asked whom it names, and it is verified when the DID's

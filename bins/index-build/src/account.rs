@@ -147,7 +147,6 @@ impl Accounts<'_> {
             self.broken += u64::from(only.prev.is_some());
             self.cursor.operations += 1;
             self.changes.push(change(only, self.hosts));
-            self.sidecar.keep(records, &[0], self.hosts)?;
         } else {
             let Chain { valid, repeated, nullified, broken, .. } = chain::valid(records);
             self.repeated += repeated as u64;
@@ -156,8 +155,8 @@ impl Accounts<'_> {
             self.cursor.operations += (records.len() - repeated) as u64;
             let counting = valid.iter().filter_map(|place| records.get(*place));
             self.changes.extend(counting.map(|record| change(record, self.hosts)));
-            self.sidecar.keep(records, &valid, self.hosts)?;
         }
+        self.sidecar.keep(records, self.hosts)?;
         // Operations that only follow each other in a ring say nothing.
         if let (Some(record), false) = (records.first(), self.changes.is_empty()) {
             self.builder.add(&record.did, &self.changes)?;

@@ -16,7 +16,7 @@ use crate::hosts::Hosts;
 use crate::merge::{Merge, Merged};
 use crate::record::Record;
 use crate::state;
-use crate::window::{KEPT_MS, Kept, RECOVERY_MS, Window};
+use crate::window::{self, KEPT_MS, Kept, RECOVERY_MS, Window};
 
 /// An operation so much later than the clock and than all before it is a mistake: believed, it
 /// would make old news of all that follow.
@@ -172,7 +172,8 @@ impl<'c> Keeper<'c> {
         let up_to_ms = self.index.base_cursor().created_ms;
         let (old, new): (Vec<Kept>, Vec<Kept>) =
             all.all().iter().partition(|kept| kept.record.created_ms <= up_to_ms);
-        for kept in Window::of_the_last_days(old, up_to_ms).iter().chain(&new) {
+        let old = window::last_days(old, up_to_ms.saturating_sub(KEPT_MS));
+        for kept in old.iter().chain(&new) {
             self.window.keep(kept);
         }
         let dids = state::accounts(self.window.all().iter());

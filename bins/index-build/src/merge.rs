@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow};
 use didindex::{Builder, Cursor, DidIndex, LogWriter, PlcDid, Sealed};
 
 use crate::state;
-use crate::window::{Kept, Window};
+use crate::window::{self, KEPT_MS, Kept};
 
 /// After so many accounts what has come is written, and a merge that is given up ends.
 const SETTLE_EVERY: u64 = 16 << 10;
@@ -123,7 +123,7 @@ impl Work {
             add(&mut builder, &index, &did)?;
         }
         let sealed = builder.seal(cursor)?;
-        let mut kept = Window::of_the_last_days(came, cursor.created_ms);
+        let mut kept = window::last_days(came, cursor.created_ms.saturating_sub(KEPT_MS));
         kept.iter_mut().for_each(|kept| kept.known = true);
         let mut log = LogWriter::create(&path, sealed.id())?;
         for kept in &kept {

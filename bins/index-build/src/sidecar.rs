@@ -1,7 +1,6 @@
 //! What a new index gets beside it, so that it can be kept current: the log of the last days'
 //! operations, and a delta without room, by which its readers learn that it is superseded.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use didindex::{Cursor, DeltaWriter, Error, LogWriter, Room, Sealed, Summary, beside};
@@ -9,7 +8,7 @@ use didindex::{Cursor, DeltaWriter, Error, LogWriter, Room, Sealed, Summary, bes
 use crate::hosts::Hosts;
 use crate::record::Record;
 use crate::state;
-use crate::window::{KEPT_MS, Kept};
+use crate::window::{self, KEPT_MS, Window};
 
 /// The log is written in pieces of this size.
 const WRITE_BYTES: usize = 1 << 20;
@@ -31,23 +30,17 @@ impl Sidecar {
         Ok(Self { index: index.to_owned(), id, log, oldest_ms, published: false })
     }
 
-    /// Keeps of an account's operations those of the last days; `valid` are the places of those
-    /// that count.
-    pub(crate) fn keep(
-        &mut self,
-        records: &[Record],
-        valid: &[usize],
-        hosts: &Hosts,
-    ) -> Result<(), Error> {
+    /// Keeps of an account's operations, which are all of it, those of the last days.
+    pub(crate) fn keep(&mut self, records: &[Record], hosts: &Hosts) -> Result<(), Error> {
         if records.iter().all(|record| record.created_ms < self.oldest_ms) {
             return Ok(());
         }
-        let valid: HashSet<usize> = valid.iter().copied().collect();
-        for (place, record) in records.iter().enumerate() {
-            if record.created_ms >= self.oldest_ms {
-                let kept = Kept::known(*record, !valid.contains(&place));
-                self.log.push(&state::logged(&kept, hosts.names()))?;
-            }
+        let mut account = Window::default();
+        for record in records {
+            account.add(*record, true, false);
+        }
+        for kept in window::last_days(account.all().to_vec(), self.oldest_ms) {
+            self.log.push(&state::logged(&kept, hosts.names()))?;
         }
         if self.log.gathered() >= WRITE_BYTES { self.log.write() } else { Ok(()) }
     }

@@ -5,7 +5,7 @@ use plc::chain;
 
 use crate::hosts::Hosts;
 use crate::record::Record;
-use crate::window::Kept;
+use crate::window::{self, Kept};
 
 /// What an operation made of its account.
 pub(crate) fn change<'a>(record: &Record, hosts: &'a Hosts) -> Change<'a> {
@@ -23,9 +23,11 @@ pub(crate) fn changes<'a>(
     kept: &[Kept],
     hosts: &'a Hosts,
 ) -> Vec<Change<'a>> {
+    let cannot_be = |one: &&Kept| base.is_some() && is_second(one, kept);
+    let mut kept: Vec<Kept> = kept.iter().filter(|one| !cannot_be(one)).copied().collect();
     let oldest = kept.iter().map(|kept| kept.record.created_ms).min().unwrap_or(u64::MAX);
-    let counts = |one: &&Kept| !one.nullified && (base.is_none() || !is_second(one, kept));
-    let kept: Vec<Kept> = kept.iter().filter(counts).copied().collect();
+    window::mark_nullified(&mut kept);
+    kept.retain(|kept| !kept.nullified);
     let mut changes = Vec::new();
     let whole = kept.iter().any(|kept| kept.record.prev.is_none());
     if let Some(base) = base

@@ -3,10 +3,10 @@
 //! An account can, for 72 hours, follow an older operation than its last. What lies further back
 //! is settled, and the index keeps no more of it than what it came to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use didindex::PlcDid;
-use plc::chain::{self, Link};
+use plc::chain::Link;
 
 use crate::record::{Id, Record};
 
@@ -27,13 +27,6 @@ pub(crate) struct Kept {
     pub(crate) nullified: bool,
     /// 1 + place of the account's operation that came before; 0 for its first.
     before: u32,
-}
-
-impl Kept {
-    /// One that the index itself is built with.
-    pub(crate) fn known(record: Record, nullified: bool) -> Self {
-        Self { record, known: true, nullified, before: 0 }
-    }
 }
 
 impl Link for Kept {
@@ -102,21 +95,6 @@ impl Window {
         }
     }
 
-    /// Operations of the last days out of all of an account's that are there, of which those that
-    /// are nullified are marked.
-    pub(crate) fn of_the_last_days(mut all: Vec<Kept>, newest_ms: u64) -> Vec<Kept> {
-        // Stable: in one millisecond the operation that came later is the later one.
-        all.sort_by_key(|kept| kept.record.did);
-        for account in all.chunk_by_mut(|a, b| a.record.did == b.record.did) {
-            if account.len() > 1 {
-                mark_nullified(account);
-            }
-        }
-        let oldest_ms = newest_ms.saturating_sub(KEPT_MS);
-        all.retain(|kept| kept.record.created_ms >= oldest_ms);
-        all
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.kept.len()
     }
@@ -132,14 +110,43 @@ impl Window {
     }
 }
 
-/// Marks what is nullified of an account's operations.
-fn mark_nullified(account: &mut [Kept]) {
-    let counting: Vec<Kept> = account.iter().filter(|kept| !kept.nullified).copied().collect();
-    let valid = chain::valid(&counting).valid;
-    let valid: HashSet<Id> =
-        valid.iter().filter_map(|place| counting.get(*place)).map(|kept| kept.record.id).collect();
-    for kept in account {
-        kept.nullified |= !valid.contains(&kept.record.id);
+/// Of the operations of some accounts, all of each that are there, those from `oldest_ms` on; what
+/// is nullified is marked.
+pub(crate) fn last_days(mut all: Vec<Kept>, oldest_ms: u64) -> Vec<Kept> {
+    // Stable: in one millisecond the operation that came later is the later one.
+    all.sort_by_key(|kept| kept.record.did);
+    for account in all.chunk_by_mut(|a, b| a.record.did == b.record.did) {
+        mark_nullified(account);
+    }
+    all.retain(|kept| kept.record.created_ms >= oldest_ms);
+    all
+}
+
+/// Marks what is nullified of an account's operations, for good: what lost to a later one that
+/// follows the same, and what follows that. Operations that are still to come change nothing of it.
+pub(crate) fn mark_nullified(account: &mut [Kept]) {
+    if account.len() < 2 {
+        return;
+    }
+    let mut last: HashMap<Id, (u64, usize)> = HashMap::new();
+    let mut followers: HashMap<Id, Vec<usize>> = HashMap::new();
+    for (place, kept) in account.iter().enumerate() {
+        if let Some(prev) = kept.record.prev {
+            // In one millisecond the operation that came later is the later one.
+            let best = last.entry(prev).or_default();
+            *best = (*best).max((kept.record.created_ms, place));
+            followers.entry(prev).or_default().push(place);
+        }
+    }
+    let lost = |(place, kept): (usize, &Kept)| {
+        let best = kept.record.prev.and_then(|prev| last.get(&prev));
+        (kept.nullified || best.is_some_and(|(_, best)| *best != place)).then_some(place)
+    };
+    let mut lost: Vec<usize> = account.iter().enumerate().filter_map(lost).collect();
+    while let Some(kept) = lost.pop().and_then(|place| account.get_mut(place)) {
+        kept.nullified = true;
+        // Taken out, so that each is looked at once.
+        lost.extend(followers.remove(&kept.record.id).unwrap_or_default());
     }
 }
 

@@ -17,8 +17,10 @@ pub const KEY_EARLY_MS: u64 = 5 * 60 * 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Period {
-    /// When its operation was accepted (unix ms), 0 where the index does not keep it because the
-    /// account never had another key. It lasts until the next period begins.
+    /// When its operation was accepted (unix ms). 0 for a first key of which the index does not
+    /// keep it, because the account never had another or got it when the index was built already;
+    /// a first key counts from the beginning of time anyway. It lasts until the next period
+    /// begins.
     pub from_ms: u64,
     /// Curve (1 K-256, 2 P-256) and compressed point.
     pub key: Option<[u8; KEY_BYTES]>,

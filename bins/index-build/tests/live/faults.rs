@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -148,32 +149,82 @@ fn a_signal_ends_it_in_order_and_only_one_keeps_an_index() {
 }
 
 #[test]
-fn a_limit_on_file_size_ends_it_cleanly_and_it_goes_on_without() {
+fn without_room_for_a_delta_it_ends_cleanly_and_the_index_stays_as_it_is() {
     let mut dice = Dice::new(12);
-    let lines = operations(&mut dice, 50, 30_000);
+    let lines = operations(&mut dice, 50, 500);
     let place = Place::new();
-    place.build("did.idx", &text(&lines[..100]));
-    let begun = |blocks: u32| {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -f {blocks}; exec \"$@\""), "sh"]);
-        command.arg(env!("CARGO_BIN_EXE_index-build")).args(["--update", "did.idx"]);
-        command.args(["--merge-at", "1000"]).current_dir(place.folder());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        run(command, &text(&lines[100..]))
-    };
-    // Blocks of 512 bytes. No room for a delta, then for one but not for the log.
+    place.build("did.idx", &text(&lines[..400]));
     let before = states(&place.index("did.idx"));
-    let output = begun(400);
+    let mut command = Command::new("sh");
+    // Blocks of 512 bytes.
+    command.args(["-c", "ulimit -f 400; exec \"$@\"", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_index-build")).args(["--update", "did.idx"]);
+    command.current_dir(place.folder());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run(command, &text(&lines[400..]));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("cannot take room for"), "{output:?}");
     assert_eq!(states(&place.index("did.idx")), before);
-    place.update(&["--merge-at", "16000000"], "");
-    place.update(&["--merge-at", "1000"], &text(&lines[100..200]));
-    let output = begun(2700);
-    println!("{}", stderr(&output));
-    if !output.status.success() {
-        place.index("did.idx");
-    }
-    place.update(&[], &text(resumed(&place, &lines)));
+    place.update(&[], &text(&lines[400..]));
     place.assert_is_of(&text(&lines));
+}
+
+/// A small file system of its own, gone with the value.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// `None` where mounting is not allowed.
+    fn mount(at: PathBuf) -> Option<Self> {
+        fs::create_dir(&at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&at);
+        mount.output().is_ok_and(|output| output.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(unmounted.unwrap().success());
+    }
+}
+
+#[test]
+fn a_full_disk_ends_it_with_all_that_was_in_force_and_it_goes_on_when_there_is_room() {
+    let mut dice = Dice::new(13);
+    let lines = operations(&mut dice, 50, 3000);
+    let place = Place::new();
+    let Some(disk) = Tmpfs::mount(place.path("disk")) else { return };
+    place.build("disk/did.idx", &text(&lines[..200]));
+    let path = disk.0.join("did.idx");
+    let cursor = || DidIndex::open(&path).unwrap().cursor();
+    let update = ["--update", "disk/did.idx", "--merge-at", "5000"];
+    let mut child = place.command(&update).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text(&lines[200..300]).as_bytes()).unwrap();
+    let began = Instant::now();
+    while cursor().operations < 300 {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Somebody else fills the disk.
+    let mut ballast = fs::File::create(disk.0.join("ballast")).unwrap();
+    while ballast.write_all(&[7; 4096]).is_ok() {}
+    // It ends before it has read all.
+    let _ = stdin.write_all(text(&lines[300..]).as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("No space left on device"), "{output:?}");
+    let index = DidIndex::open(&path).unwrap();
+    index.verify().unwrap();
+    let at = index.cursor().operations as usize;
+    assert!((300..3000).contains(&at), "{at}");
+    place.build("part.idx", &text(&lines[..at]));
+    assert_eq!(states(&index), states(&place.index("part.idx")));
+    fs::remove_file(disk.0.join("ballast")).unwrap();
+    let output = place.run(&update, &text(&lines[at..]));
+    assert!(output.status.success(), "{output:?}");
+    place.build("whole.idx", &text(&lines));
+    assert_eq!(states(&DidIndex::open(&path).unwrap()), states(&place.index("whole.idx")));
 }
