@@ -47,6 +47,10 @@ pub(crate) struct Parsed(Option<quick::Parsed>);
 impl Parsed {
     /// Of a slot that has no key yet.
     pub(crate) const EMPTY: Parsed = Parsed(None);
+
+    pub(crate) fn is_point(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// Solves the curve's equation for the key's y.

@@ -74,6 +74,21 @@ impl Verifier {
         digest: &[u8; 32],
         signature: &[u8],
     ) -> Result<(), Reject> {
+        let twice =
+            self.second_opinion.is_some_and(|every| self.accepted.is_multiple_of(every.get()));
+        let slot = self.slot(key)?;
+        let verified = backend::verify(key, &slot.parsed, digest, signature, twice);
+        self.accepted += u64::from(verified.is_ok());
+        verified
+    }
+
+    /// Whether a key is a point of its curve, so that it can have signed anything at all.
+    pub fn is_point(&mut self, key: &PublicKey) -> bool {
+        self.slot(key).is_ok_and(|slot| slot.parsed.is_point())
+    }
+
+    /// Where a key lies in parsed form.
+    fn slot(&mut self, key: &PublicKey) -> Result<&Slot, Reject> {
         self.clock += 1;
         let bytes = key.to_bytes();
         // The number of sets is a power of two, so the mask keeps the low bits of the hash.
@@ -90,11 +105,7 @@ impl Verifier {
             (slot.key, slot.parsed) = (bytes, backend::parse(key)?);
         }
         slot.used = self.clock;
-        let twice =
-            self.second_opinion.is_some_and(|every| self.accepted.is_multiple_of(every.get()));
-        let verified = backend::verify(key, &slot.parsed, digest, signature, twice);
-        self.accepted += u64::from(verified.is_ok());
-        verified
+        Ok(slot)
     }
 
     /// How many keys were parsed so far: the misses of the cache.

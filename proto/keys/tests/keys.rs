@@ -174,7 +174,10 @@ fn a_key_off_its_curve_proves_nothing() {
     for _ in 0..2 {
         assert_eq!(verifier.verify(&key, &[1; 32], &[1; 64]), Err(Reject::BadKey));
     }
+    assert!(!verifier.is_point(&key));
     assert_eq!(verifier.parsed(), 1, "that it is bad is remembered too");
+    let (did, ..) = SIGNATURES[0];
+    assert!(verifier.is_point(&PublicKey::from_did_key(did).unwrap()));
 }
 
 #[test]

@@ -80,6 +80,9 @@ pub enum Fault {
     /// Its signature is by none of the keys that may sign it.
     #[error("the signature is by no rotation key that may sign it")]
     BadSignature,
+    /// Two implementations of the curve do not agree on its signature.
+    #[error("two implementations of the curve disagree on the signature")]
+    Disagreement,
     /// What it follows has no keys.
     #[error("the operation that it follows has no rotation keys")]
     NoRotationKey,
@@ -131,6 +134,7 @@ impl Fault {
             Self::SigForm => "sig-form",
             Self::HighS => "high-s",
             Self::BadSignature => "bad-signature",
+            Self::Disagreement => "disagreement",
             Self::NoRotationKey => "no-rotation-key",
             Self::RotationKey { .. } => "rotation-key",
             Self::RecoveryKeyRank { .. } => "recovery-key-rank",
@@ -144,6 +148,7 @@ impl From<Reject> for Fault {
         match reject {
             Reject::HighS => Self::HighS,
             Reject::Malformed => Self::SigForm,
+            Reject::Disagreement => Self::Disagreement,
             _ => Self::BadSignature,
         }
     }

@@ -8,22 +8,22 @@ use super::Fault;
 use super::body::Signed;
 
 /// So many keys are remembered by how often they signed.
-const KNOWN_MAX: usize = 1 << 16;
+const BUSY_MAX: usize = 1 << 16;
 
 /// Checks signatures against lists of keys.
 pub(super) struct Signers {
     verifier: Verifier,
-    /// Keys that lie on their curve, and how often each signed. In most lists a key of the host
-    /// that signs everything stands behind one that has never signed anything; to ask the busy
-    /// one first saves half of the work. Which of a list's keys is asked first does not matter
-    /// for which is found: a signature holds for a few other keys, but they follow from the hash
-    /// of what is signed, and that from the list.
-    known: HashMap<PublicKey, u64>,
+    /// How often keys that were not alone in their list have signed. In most lists a key of the
+    /// host that signs everything stands behind one that has never signed anything; to ask the
+    /// busy one first saves half of the work. Which of a list's keys is asked first does not
+    /// matter for which is found: a signature holds for a few other keys, but they follow from
+    /// the hash of what is signed, and that from the list.
+    busy: HashMap<PublicKey, u64>,
 }
 
 impl Signers {
     pub(super) fn new(keys: usize) -> Self {
-        Self { verifier: Verifier::new(keys), known: HashMap::new() }
+        Self { verifier: Verifier::new(keys), busy: HashMap::new() }
     }
 
     /// The place of the first key of a list that a signature is by. As in the official
@@ -33,18 +33,23 @@ impl Signers {
         keys: &[Option<PublicKey>],
         signed: &Signed,
     ) -> Result<usize, Fault> {
-        let readable: Vec<PublicKey> = keys.iter().map_while(|key| *key).collect();
-        let mut turns: Vec<usize> = (0..readable.len()).collect();
-        if readable.len() > 1 {
-            let times = |at: &usize| readable.get(*at).and_then(|key| self.known.get(key)).copied();
-            turns.sort_by_key(|at| std::cmp::Reverse(times(at)));
+        let verifier = &mut self.verifier;
+        let readable = keys.iter().map_while(|key| key.filter(|key| verifier.is_point(key)));
+        let readable: Vec<PublicKey> = readable.collect();
+        let mut turns: Vec<(usize, PublicKey)> = readable.iter().copied().enumerate().collect();
+        if turns.len() > 1 {
+            turns.sort_by_key(|(_, key)| std::cmp::Reverse(self.busy.get(key).copied()));
         }
         let mut worst = None;
-        for at in turns.iter().copied() {
-            let Some(key) = readable.get(at) else { continue };
-            match self.check(key, signed) {
-                Ok(()) => return self.found(&readable, at, signed),
-                Err(Reject::BadKey) => return Err(Fault::RotationKey { at }),
+        for (at, key) in turns {
+            match self.verifier.verify(&key, &signed.digest, &signed.sig) {
+                Ok(()) => {
+                    if readable.len() > 1 {
+                        self.signs(key);
+                    }
+                    // A key that stands twice signs with its first place.
+                    return Ok(readable.iter().position(|other| *other == key).unwrap_or(at));
+                }
                 // That it holds but for its form says more than that it does not hold.
                 Err(reject) if worst != Some(Reject::HighS) => worst = Some(reject),
                 Err(_) => {}
@@ -58,28 +63,10 @@ impl Signers {
         }
     }
 
-    /// The place of the key that signed, if all before it are keys.
-    fn found(&mut self, keys: &[PublicKey], at: usize, signed: &Signed) -> Result<usize, Fault> {
-        let Some(signer) = keys.get(at) else { return Err(Fault::BadSignature) };
-        // A key that stands twice signs with its first place.
-        let at = keys.iter().position(|key| key == signer).unwrap_or(at);
-        for (place, key) in keys.iter().enumerate().take(at) {
-            if !self.known.contains_key(key) && self.check(key, signed) == Err(Reject::BadKey) {
-                return Err(Fault::RotationKey { at: place });
-            }
+    fn signs(&mut self, key: PublicKey) {
+        if self.busy.len() >= BUSY_MAX {
+            self.busy.clear();
         }
-        *self.known.entry(*signer).or_default() += 1;
-        Ok(at)
-    }
-
-    fn check(&mut self, key: &PublicKey, signed: &Signed) -> Result<(), Reject> {
-        let result = self.verifier.verify(key, &signed.digest, &signed.sig);
-        if result != Err(Reject::BadKey) {
-            if self.known.len() >= KNOWN_MAX {
-                self.known.clear();
-            }
-            self.known.entry(*key).or_default();
-        }
-        result
+        *self.busy.entry(key).or_default() += 1;
     }
 }
