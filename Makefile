@@ -4,9 +4,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 RELEASE := target/release
+PEERS := cd tests/peers && $(CARGO) run --release --locked --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint bench bench-audit install uninstall clean
+.PHONY: help setup build demo live rebuild test lint bench bench-index bench-audit install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +38,11 @@ lint: setup ## Format and clippy, warnings denied
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked
 	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --bench chain --locked
+	$(PEERS) $(if $(BENCH_FULL),150000000,10000000)
+
+bench-index: setup ## did.idx beside its peers, at a million accounts (make bench: ten; BENCH_FULL=1: 150)
+	$(CARGO) build --release --package index-build --locked
+	$(PEERS) 1000000
 
 bench-audit: setup ## How fast a directory is read and proved, and how long the whole one takes
 	$(CARGO) bench --package plc --bench lines --bench proof --locked

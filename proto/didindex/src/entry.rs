@@ -42,14 +42,13 @@ impl Value {
 pub struct Entry<'a> {
     pub(crate) index: &'a DidIndex,
     pub(crate) at: At<'a>,
-    pub(crate) value: Value,
 }
 
 /// Where an account was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum At<'a> {
-    /// In this slot of the index itself.
-    Index(u64),
+    /// In this slot of the index itself, where this lies.
+    Index(u64, &'a [u8; VALUE_BYTES]),
     /// In the delta.
     Delta(Slot<'a>),
 }
@@ -58,27 +57,40 @@ impl<'a> Entry<'a> {
     /// As the delta has it.
     #[inline]
     pub(crate) fn changed(index: &'a DidIndex, slot: Slot<'a>) -> Self {
-        let Packed { status, key, rotated } = slot.packed();
-        let value = Value { status, key, rotated, host: HOST_NONE };
-        Self { index, at: At::Delta(slot), value }
+        Self { index, at: At::Delta(slot) }
+    }
+
+    /// What its place says. Who asks for one thing does not pay for the others.
+    #[inline]
+    fn value(&self) -> Value {
+        match self.at {
+            At::Index(_, bytes) => Value::from_bytes(bytes),
+            At::Delta(slot) => {
+                let Packed { status, key, rotated } = slot.packed();
+                Value { status, key, rotated, host: HOST_NONE }
+            }
+        }
     }
 
     /// Whether it had more than one key.
+    #[inline]
     #[must_use]
     pub fn is_rotated(&self) -> bool {
-        self.value.rotated
+        self.value().rotated
     }
 
     /// The present signing key: curve (1 K-256, 2 P-256) and compressed point.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> Option<[u8; KEY_BYTES]> {
-        self.value.key
+        self.value().key
     }
 
     /// What the account is by its last operation.
+    #[inline]
     #[must_use]
     pub fn status(&self) -> Status {
-        self.value.status
+        self.value().status
     }
 
     /// The canonical name of its PDS.
@@ -86,9 +98,9 @@ impl<'a> Entry<'a> {
     pub fn pds(&self) -> Option<&'a str> {
         let slot = match self.at {
             At::Delta(slot) => return slot.host(),
-            At::Index(slot) => slot,
+            At::Index(slot, _) => slot,
         };
-        let number = match self.value.host {
+        let number = match self.value().host {
             HOST_NONE => return None,
             HOST_FAR => self.index.far_host(slot)?,
             number => u32::from(number),
@@ -101,18 +113,19 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn history(&self) -> History<'a> {
         // An account without a PDS can have a key, so the status of a period is that of its key.
-        let key = match (self.value.key, self.value.status) {
+        let value = self.value();
+        let key = match (value.key, value.status) {
             (Some(key), _) => Key::Known(key),
             (None, Status::UnknownKeyType) => Key::UnknownType,
             (None, Status::Tombstoned) => Key::Tombstone,
             (None, _) => Key::Missing,
         };
         let present = Period::new(0, key);
-        if !self.value.rotated {
+        if !value.rotated {
             return History::of_one(present);
         }
         match self.at {
-            At::Index(slot) => {
+            At::Index(slot, _) => {
                 History::interned(self.index.periods(slot), self.index.former_keys(), present)
             }
             At::Delta(slot) => History::in_full(slot.periods(), present),

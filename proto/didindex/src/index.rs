@@ -11,7 +11,7 @@ use table::{Map, Seed, Table, Use};
 
 use crate::{
     Cursor, Entry, Error, Host, PlcDid,
-    entry::{At, Value},
+    entry::At,
     hosts::Hosts,
     layout::{
         self, ACCOUNTS, CURSOR, FAR, FAR_RECORD_BYTES, HEAD_BYTES, HOSTS, Head, KEYS, NAMES,
@@ -79,7 +79,10 @@ impl DidIndex {
         let accounts = Table::open(table)?;
         let map = accounts.bytes();
         map.will_be(accounts.groups_range(), Use::Dense);
-        map.will_be(accounts.slots_range(), Use::Random);
+        // Large pages spare a look-up a walk through the page tables, which takes longer than the
+        // rest of it; they are read as a whole, though.
+        let fits = table::map::fit_in_memory(length);
+        map.will_be(accounts.slots_range(), if fits { Use::Dense } else { Use::Random });
         let beside = Beside::none(path, head.id, &metadata);
         Ok(Self { accounts, rest, head, beside })
     }
@@ -103,7 +106,7 @@ impl DidIndex {
     #[must_use]
     pub fn base_entry(&self, did: &PlcDid) -> Option<Entry<'_>> {
         let (slot, value) = self.accounts.find(did.as_bytes())?;
-        Some(Entry { index: self, at: At::Index(slot), value: Value::from_bytes(value) })
+        Some(Entry { index: self, at: At::Index(slot, value) })
     }
 
     /// What it says about many DIDs, each at its place in `entries`; as many as both have places.
@@ -116,10 +119,7 @@ impl DidIndex {
         self.accounts.find_each(keys, |found| {
             if let Some((place, did)) = places.next() {
                 *place = self.changed(did).or_else(|| {
-                    found.map(|(slot, value)| {
-                        let value = Value::from_bytes(value);
-                        Entry { index: self, at: At::Index(slot), value }
-                    })
+                    found.map(|(slot, value)| Entry { index: self, at: At::Index(slot, value) })
                 });
             }
         });
@@ -136,8 +136,7 @@ impl DidIndex {
     pub fn base_iter(&self) -> impl Iterator<Item = (PlcDid, Entry<'_>)> {
         self.accounts.iter().map(|(slot, did, value)| {
             self.read_ahead(slot);
-            let value = Value::from_bytes(value);
-            (PlcDid::from_bytes(*did), Entry { index: self, at: At::Index(slot), value })
+            (PlcDid::from_bytes(*did), Entry { index: self, at: At::Index(slot, value) })
         })
     }
 
@@ -213,7 +212,7 @@ impl DidIndex {
     #[must_use]
     pub fn hash_from(&self, entry: &Entry<'_>) -> u64 {
         match entry.at {
-            At::Index(slot) => self.accounts.hash_from(slot),
+            At::Index(slot, _) => self.accounts.hash_from(slot),
             At::Delta(_) => 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     KEY_BYTES, Status,
-    layout::{self, FLAG_KEY, FLAG_ODD, FLAG_P256, FLAG_ROTATED, STATUS_MASK},
+    layout::{FLAG_KEY, FLAG_ODD, FLAG_P256, FLAG_ROTATED, STATUS_MASK},
 };
 
 /// Bytes of the x of a key's point.
@@ -36,10 +36,10 @@ impl Packed {
 pub(crate) fn unpack(x: &[u8; X_BYTES], flags: u8) -> Packed {
     let key = (flags & FLAG_KEY != 0).then(|| {
         let mut key = [0; KEY_BYTES];
-        let curve = if flags & FLAG_P256 != 0 { 2 } else { 1 };
-        let sign = if flags & FLAG_ODD != 0 { 3 } else { 2 };
-        layout::put(&mut key, 0, &[curve, sign]);
-        layout::put(&mut key, 2, x);
+        let [curve, sign, point @ ..] = &mut key;
+        *curve = if flags & FLAG_P256 != 0 { 2 } else { 1 };
+        *sign = if flags & FLAG_ODD != 0 { 3 } else { 2 };
+        *point = *x;
         key
     });
     Packed { status: status(flags), key, rotated: flags & FLAG_ROTATED != 0 }

@@ -9,9 +9,17 @@ use std::{fs::File, io, ops::Range};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
+/// Mapped from a multiple of this on, so that large pages of the file can be large pages of the
+/// mapping.
+const LARGE_PAGE_BYTES: u64 = 2 << 20;
+
 /// A part of a file, mapped for reading.
 #[derive(Debug)]
-pub struct Map(Mmap);
+pub struct Map {
+    map: Mmap,
+    /// Bytes before the part.
+    before: usize,
+}
 
 impl Map {
     /// Maps `bytes` bytes from `offset` on of a file that was published and stays as it is.
@@ -23,11 +31,13 @@ impl Map {
         if file.metadata()?.len() < end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let length = usize::try_from(bytes).map_err(io::Error::other)?;
+        let before = offset % LARGE_PAGE_BYTES;
+        let from = offset - before;
+        let length = usize::try_from(end - from).map_err(io::Error::other)?;
         // SAFETY: the range is inside the file, and published files are replaced by rename, never
         // written or cut, so the bytes stay as they are while they are mapped.
-        let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
-        Ok(Self(map))
+        let map = unsafe { MmapOptions::new().offset(from).len(length).map(file)? };
+        Ok(Self { map, before: before as usize })
     }
 
     /// Tells the operating system how a part will be used. It may not listen.
@@ -44,11 +54,23 @@ impl Map {
             }
             Use::Soon => Advice::WillNeed,
         };
-        let end = part.end.min(self.0.len());
-        if part.start < end {
-            let _ = self.0.advise_range(advice, part.start, end - part.start);
+        let start = part.start.saturating_add(self.before);
+        let end = part.end.saturating_add(self.before).min(self.map.len());
+        if start < end {
+            let _ = self.map.advise_range(advice, start, end - start);
         }
     }
+}
+
+/// Whether so many bytes are at most a quarter of this machine's memory, so that having all of them
+/// there is no burden.
+#[must_use]
+pub fn fit_in_memory(bytes: u64) -> bool {
+    #[cfg(target_os = "linux")]
+    let memory = nix::sys::sysinfo::sysinfo().map_or(0, |system| system.ram_total());
+    #[cfg(not(target_os = "linux"))]
+    let memory = 0;
+    bytes <= memory / 4
 }
 
 /// How a part of a mapping will be used.
@@ -66,6 +88,6 @@ pub enum Use {
 impl AsRef<[u8]> for Map {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.map.get(self.before..).unwrap_or_default()
     }
 }
