@@ -177,7 +177,7 @@ impl Tmpfs {
     fn mount(at: PathBuf) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&at);
+        mount.args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&at);
         mount.output().is_ok_and(|output| output.status.success()).then_some(Self(at))
     }
 }
@@ -222,6 +222,8 @@ fn a_full_disk_ends_it_with_all_that_was_in_force_and_it_goes_on_when_there_is_r
     assert!((300..3000).contains(&at), "{at}");
     place.build("part.idx", &text(&lines[..at]));
     assert_eq!(states(&index), states(&place.index("part.idx")));
+    // Its room is free when nobody has it open.
+    drop(ballast);
     fs::remove_file(disk.0.join("ballast")).unwrap();
     let output = place.run(&update, &text(&lines[at..]));
     assert!(output.status.success(), "{output:?}");
