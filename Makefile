@@ -34,6 +34,7 @@ test: setup ## Every test
 lint: setup ## Format and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd tests/peers && $(CARGO) metadata --locked --format-version 1 > /dev/null
 
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked

@@ -165,9 +165,9 @@ fn an_index_of_nothing_says_so() {
 #[test]
 fn what_has_changed_since_the_index_was_built_counts_at_once() {
     let (_folder, path) = index();
-    let id = DidIndex::open(&path).unwrap().id();
+    let index = DidIndex::open(&path).unwrap();
     let room = Room { slots: 10, bytes: 1 << 16 };
-    let mut delta = DeltaWriter::create(&path, id, room).unwrap();
+    let mut delta = DeltaWriter::create(&path, index.id(), index.seed(), room).unwrap();
     delta.publish().unwrap();
     let mut child = command(&[path.to_str().unwrap()])
         .stdin(Stdio::piped())

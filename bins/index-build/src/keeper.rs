@@ -427,7 +427,7 @@ fn lay_out(
 ) -> Result<DeltaWriter, Error> {
     let mut room = Room { slots: room.slots.max(2 * dids.len() as u64), ..room };
     'larger: loop {
-        let mut delta = DeltaWriter::create(path, id, room)?;
+        let mut delta = DeltaWriter::create(path, id, index.seed(), room)?;
         for did in dids {
             let present = index.base_entry(did);
             if let Put::Full = put(&mut delta, index, window, hosts, did, present)? {

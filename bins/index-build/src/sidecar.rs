@@ -49,7 +49,8 @@ impl Sidecar {
     /// caller holds its lock.
     pub(crate) fn publish(mut self, sealed: Sealed, cursor: Cursor) -> Result<Summary, Error> {
         self.log.publish()?;
-        let mut delta = DeltaWriter::create(&self.index, self.id, Room { slots: 0, bytes: 0 })?;
+        let room = Room { slots: 0, bytes: 0 };
+        let mut delta = DeltaWriter::create(&self.index, self.id, sealed.seed(), room)?;
         delta.set_cursor(cursor);
         delta.publish()?;
         delta.finish()?;

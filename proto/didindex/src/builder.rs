@@ -222,7 +222,7 @@ impl Builder {
         self.settle(u64::MAX)?;
         // The greatest hash of all is below none.
         self.write(self.batch.len())?;
-        let Self { path, id, new, homes, pack, hosts, past, .. } = self;
+        let Self { path, id, new, seed, homes, pack, hosts, past, .. } = self;
         let io_error = |source| Error::Io { doing: "write", path: path.clone(), source };
         let packed = pack.finish()?;
         let entries = packed.entries;
@@ -240,7 +240,7 @@ impl Builder {
         new.sync()?;
         let summary =
             Summary { entries, bytes: head.bytes(), hosts: hosts_count, rotated: rotated_count };
-        Ok(Sealed { new, id, summary })
+        Ok(Sealed { new, id, seed, summary })
     }
 }
 
@@ -249,6 +249,7 @@ impl Builder {
 pub struct Sealed {
     new: NewFile,
     id: u64,
+    seed: Seed,
     summary: Summary,
 }
 
@@ -257,6 +258,12 @@ impl Sealed {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The key of its hash.
+    #[must_use]
+    pub fn seed(&self) -> Seed {
+        self.seed
     }
 
     /// The name it has until it is published.

@@ -6,7 +6,7 @@
 //! note in the head
 //! offset size name
 //!      0    8 id        of the index it belongs to
-//!      8   32 seed      of the hash (`table::header`), random for each delta
+//!      8   32 seed      of the hash (`table::header`), the same as that of the index
 //!     40   16 boot      the boot of the machine that wrote it, zeros where none is known
 //!     56    8 reserved  0
 //!
@@ -41,7 +41,8 @@
 //! **Look-up.** The hash of a DID (64 bits) has bucket `hash * buckets / 2^64` and mark
 //! `2^(32 + hash modulo 32)`. A bucket without the mark ends the search at one cache line;
 //! otherwise its slots are compared, the newest first, and the first that has the DID is the
-//! answer. Readers ask here first and then the index.
+//! answer. Readers ask here first and then the index, with one hash for both; as long as nothing is
+//! published they have no bucket to look at.
 //!
 //! **Why nothing is seen torn and nothing goes back.** Slots, names and periods are pieces of the
 //! area, written once. The bucket's word is stored last: a reader finds the account's former state
@@ -97,7 +98,6 @@ const _: () = assert!(CHECKSUM_AT + 4 == SLOT_BYTES && SLOT_BYTES == PIECE_ALIGN
 #[derive(Debug)]
 pub(crate) struct Delta {
     live: Live,
-    seed: Seed,
     buckets: u64,
 }
 
@@ -109,15 +109,16 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Delta {
-    /// Maps the delta of the index of that id; nothing if there is none, or none to be believed.
-    pub(crate) fn open(index: &Path, id: u64) -> Result<Option<Self>, Error> {
+    /// Maps the delta of the index of that id and seed; nothing if there is none, or none to be
+    /// believed.
+    pub(crate) fn open(index: &Path, id: u64, seed: Seed) -> Result<Option<Self>, Error> {
         let path = beside::delta(index, id);
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|source| Error::Io { doing: "open", path, source })?,
         };
         match Live::open(&file) {
-            Ok(live) => Ok(Self::of(live, id)),
+            Ok(live) => Ok(Self::of(live, id, seed)),
             // What a crash of the machine left of it.
             Err(
                 table::Error::NotLive { .. }
@@ -128,19 +129,22 @@ impl Delta {
         }
     }
 
-    fn of(live: Live, id: u64) -> Option<Self> {
+    fn of(live: Live, id: u64, seed: Seed) -> Option<Self> {
         let note = live.note();
         let believed = bytes_at(note, 40) == boot_id() || live.word(WHOLE) != 0;
-        let seed = Seed::from_bytes(&bytes_at(note, 8));
         let buckets = live.words().saturating_sub(BUCKETS) as u64;
-        let ours = u64::from_le_bytes(bytes_at(note, 0)) == id;
-        (ours && believed).then_some(Self { live, seed, buckets })
+        let ours = u64::from_le_bytes(bytes_at(note, 0)) == id
+            && Seed::from_bytes(&bytes_at(note, 8)) == seed;
+        (ours && believed).then_some(Self { live, buckets })
     }
 
-    /// The state of an account that has changed.
+    /// The state of an account that has changed, whose hash that is.
     #[inline]
-    pub(crate) fn find(&self, did: &PlcDid) -> Option<Slot<'_>> {
-        let (bucket, mark) = bucket(self.seed, self.buckets, did);
+    pub(crate) fn find(&self, did: &PlcDid, hash: u64) -> Option<Slot<'_>> {
+        if self.live.is_empty() {
+            return None;
+        }
+        let (bucket, mark) = bucket(hash, self.buckets);
         let word = self.live.word(bucket);
         if word & mark == 0 {
             return None;
@@ -200,9 +204,13 @@ impl Delta {
         Ok(())
     }
 
+    fn hash(&self, did: &PlcDid) -> u64 {
+        Seed::from_bytes(&bytes_at(self.live.note(), 8)).hash(did.as_bytes())
+    }
+
     fn holds(&self, slot: &Slot<'_>, number: usize, place: u32) -> bool {
         let checksum = crc32c::crc32c(slot.bytes.get(..CHECKSUM_AT).unwrap_or_default());
-        let (home, mark) = bucket(self.seed, self.buckets, &slot.did());
+        let (home, mark) = bucket(self.hash(&slot.did()), self.buckets);
         let host = u32_at(slot.bytes, HOST_AT);
         let rotated = u32_at(slot.bytes, PERIODS_AT) != 0;
         checksum == u32_at(slot.bytes, CHECKSUM_AT)
@@ -297,10 +305,9 @@ fn piece(area: &[u8], place: u32) -> Option<&[u8]> {
     area.get((place.checked_sub(1)? as usize).checked_mul(PIECE_ALIGN)?..)
 }
 
-/// The number of the word that is a DID's bucket, and its mark there.
+/// The number of the word that is the bucket of a DID's hash, and its mark there.
 #[inline]
-fn bucket(seed: Seed, buckets: u64, did: &PlcDid) -> (usize, u64) {
-    let hash = seed.hash(did.as_bytes());
+fn bucket(hash: u64, buckets: u64) -> (usize, u64) {
     let home = ((u128::from(hash) * u128::from(buckets)) >> 64) as usize;
     (BUCKETS + home, 1 << (32 + hash % 32))
 }

@@ -98,14 +98,20 @@ impl DidIndex {
     #[inline]
     #[must_use]
     pub fn entry(&self, did: &PlcDid) -> Option<Entry<'_>> {
-        self.changed(did).or_else(|| self.base_entry(did))
+        let hash = self.seed().hash(did.as_bytes());
+        self.changed_hashed(did, hash).or_else(|| self.base_entry_hashed(did, hash))
     }
 
     /// What the file itself says about a DID, whatever has changed since it was built.
     #[inline]
     #[must_use]
     pub fn base_entry(&self, did: &PlcDid) -> Option<Entry<'_>> {
-        let (slot, value) = self.accounts.find(did.as_bytes())?;
+        self.base_entry_hashed(did, self.seed().hash(did.as_bytes()))
+    }
+
+    #[inline]
+    fn base_entry_hashed(&self, did: &PlcDid, hash: u64) -> Option<Entry<'_>> {
+        let (slot, value) = self.accounts.find_hashed(did.as_bytes(), hash)?;
         Some(Entry { index: self, at: At::Index(slot, value) })
     }
 
@@ -116,9 +122,9 @@ impl DidIndex {
     pub fn entries<'i>(&'i self, dids: &[PlcDid], entries: &mut [Option<Entry<'i>>]) {
         let mut places = entries.iter_mut().zip(dids);
         let keys = dids.iter().take(places.len()).map(PlcDid::as_bytes);
-        self.accounts.find_each(keys, |found| {
+        self.accounts.find_each(keys, |hash, found| {
             if let Some((place, did)) = places.next() {
-                *place = self.changed(did).or_else(|| {
+                *place = self.changed_hashed(did, hash).or_else(|| {
                     found.map(|(slot, value)| Entry { index: self, at: At::Index(slot, value) })
                 });
             }

@@ -83,7 +83,7 @@ impl DidIndex {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut index = Self::open_base(path)?;
         for _ in 0..TRIES {
-            index.beside.delta = Delta::open(path, index.id())?;
+            index.beside.delta = Delta::open(path, index.id(), index.seed())?;
             if index.beside.delta.is_some() {
                 break;
             }
@@ -143,7 +143,12 @@ impl DidIndex {
     #[inline]
     #[must_use]
     pub fn changed(&self, did: &PlcDid) -> Option<Entry<'_>> {
-        let slot = self.beside.delta.as_ref()?.find(did)?;
+        self.changed_hashed(did, self.seed().hash(did.as_bytes()))
+    }
+
+    #[inline]
+    pub(crate) fn changed_hashed(&self, did: &PlcDid, hash: u64) -> Option<Entry<'_>> {
+        let slot = self.beside.delta.as_ref()?.find(did, hash)?;
         Some(Entry::changed(self, slot))
     }
 

@@ -40,8 +40,12 @@ impl Place {
         id
     }
 
+    fn begin(&self, id: u64, room: Room) -> DeltaWriter {
+        DeltaWriter::create(&self.path, id, self.open().seed(), room).unwrap()
+    }
+
     fn delta(&self, id: u64, room: Room) -> DeltaWriter {
-        let mut delta = DeltaWriter::create(&self.path, id, room).unwrap();
+        let mut delta = self.begin(id, room);
         delta.set_cursor(CURSOR);
         delta.publish().unwrap();
         delta
@@ -357,7 +361,7 @@ fn a_superseded_reader_goes_on_with_the_next_index_and_not_before() {
     assert_eq!(reader.entry(&did(0)).unwrap().key(), key(50).bytes());
     assert_eq!(reader.entry(&did(0)).unwrap().status(), Status::NoPds);
     // Another delta of the same index, made from the log.
-    let mut again = DeltaWriter::create(&place.path, id, ROOM).unwrap();
+    let mut again = place.begin(id, ROOM);
     again.put(&did(0), &[change(9, 51, None)], Some(false)).unwrap();
     again.publish().unwrap();
     wait_for(&mut reader);

@@ -51,9 +51,9 @@ fn without_a_delta(mut index: DidIndex) {
 }
 
 fn with_a_delta(path: &std::path::Path, texts: &[String], dids: &[PlcDid]) {
-    let id = DidIndex::open(path).unwrap().id();
+    let index = DidIndex::open(path).unwrap();
     let room = Room { slots: 100, bytes: 1 << 20 };
-    let mut delta = DeltaWriter::create(path, id, room).unwrap();
+    let mut delta = DeltaWriter::create(path, index.id(), index.seed(), room).unwrap();
     delta.publish().unwrap();
     let mut index = DidIndex::open(path).unwrap();
     for did in dids.iter().step_by(3) {

@@ -145,6 +145,13 @@ impl Live {
         self.cell(number).map_or(0, |cell| u64::from_le(cell.load(Ordering::Acquire)))
     }
 
+    /// Whether nothing of the area is published yet.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.word(PUBLISHED) == 0
+    }
+
     /// The part of the area that is published.
     #[inline]
     #[must_use]

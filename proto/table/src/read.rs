@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// So many look-ups are under way together in [`Table::find_each`].
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
 
 /// A table of `KEY`-byte keys and `VALUE`-byte values in any bytes: a [`crate::Map`], a `Vec`, a
 /// slice. Look-ups allocate nothing.
@@ -21,6 +21,28 @@ pub struct Table<B, const KEY: usize, const VALUE: usize> {
     bytes: B,
     header: Header,
     slots_at: usize,
+}
+
+/// Whether two keys are the same, in two comparisons where their length allows it.
+#[inline]
+fn same<const KEY: usize>(a: &[u8; KEY], b: &[u8; KEY]) -> bool {
+    let ends = |key: &[u8; KEY]| {
+        Some((u64::from_le_bytes(*key.first_chunk()?), u64::from_le_bytes(*key.last_chunk()?)))
+    };
+    match (ends(a), ends(b)) {
+        (Some(ends), Some(others)) if KEY <= 16 => ends == others,
+        _ => a == b,
+    }
+}
+
+/// A look-up under way.
+#[derive(Debug, Clone, Copy)]
+struct Search<'k, const KEY: usize> {
+    key: &'k [u8; KEY],
+    hash: u64,
+    home: u64,
+    /// Slots of its home that may have it.
+    places: u32,
 }
 
 /// Where a value lies: its slot's number, and itself.
@@ -58,30 +80,42 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
         self.find_hashed(key, self.header.seed.hash(key))
     }
 
+    /// The slot and the value of a key, whose hash ([`Table::seed`]) the caller knows already.
+    #[inline]
+    #[must_use]
+    pub fn find_hashed(&self, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
+        let home = home(hash, self.header.homes);
+        let places = matches(self.group(home)?, tag(hash));
+        self.find_at(home, places, key).or_else(|| self.find_behind(home, key, hash))
+    }
+
     /// Looks many keys up, in their order, with several under way together: memory answers the one
-    /// while the others are on their way to it.
+    /// while the others are on their way to it. `found` is told the hash of each, too.
     #[inline]
     pub fn find_each<'t, 'k>(
         &'t self,
         keys: impl IntoIterator<Item = &'k [u8; KEY]>,
-        mut found: impl FnMut(Found<'t, VALUE>),
+        mut found: impl FnMut(u64, Found<'t, VALUE>),
     ) {
         let mut keys = keys.into_iter();
+        let mut batch = [Search { key: &[0; KEY], hash: 0, home: 0, places: 0 }; TOGETHER];
         loop {
-            let mut batch: [Option<(&[u8; KEY], u64)>; TOGETHER] = [None; TOGETHER];
-            for place in &mut batch {
-                let Some(key) = keys.next() else { break };
-                let hash = self.header.seed.hash(key);
-                prefetch(self.bytes.as_ref(), self.group_at(home(hash, self.header.homes)));
-                *place = Some((key, hash));
+            let mut count = 0;
+            for (search, key) in batch.iter_mut().zip(&mut keys) {
+                *search = self.begin(key);
+                count += 1;
             }
-            for (_, hash) in batch.iter().flatten() {
-                self.prefetch_slot(*hash);
+            let batch = batch.get_mut(..count).unwrap_or_default();
+            for search in &mut *batch {
+                let Some(group) = self.group(search.home) else { continue };
+                search.places = matches(group, tag(search.hash));
+                self.prefetch_slot(search.home, search.places);
             }
-            for (key, hash) in batch.iter().flatten() {
-                found(self.find_hashed(key, *hash));
+            for Search { key, hash, home, places } in &*batch {
+                let here = self.find_at(*home, *places, key);
+                found(*hash, here.or_else(|| self.find_behind(*home, key, *hash)));
             }
-            if batch.last().is_none_or(Option::is_none) {
+            if count < TOGETHER {
                 return;
             }
         }
@@ -145,25 +179,14 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
         self.slots_at..self.slots_at + self.slots() as usize * (KEY + VALUE)
     }
 
+    /// Looks for a key in those slots of a group.
     #[inline]
-    fn find_hashed(&self, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
-        let home = home(hash, self.header.homes);
-        let group = self.group(home)?;
-        let found = self.find_in(home, group, key, hash);
-        if found.is_some() || !has_spilled(group, hash) {
-            return found;
-        }
-        self.find_behind(home, key, hash)
-    }
-
-    /// Looks for a key in one group.
-    #[inline]
-    fn find_in(&self, at: u64, group: &Group, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
-        let mut places = matches(group, tag(hash));
+    fn find_at(&self, group: u64, places: u32, key: &[u8; KEY]) -> Found<'_, VALUE> {
+        let mut places = places;
         while places != 0 {
-            let slot = at * GROUP_SLOTS as u64 + u64::from(places.trailing_zeros());
+            let slot = group * GROUP_SLOTS as u64 + u64::from(places.trailing_zeros());
             if let Some((found, value)) = self.slot(slot)
-                && found == key
+                && same(found, key)
             {
                 return Some((slot, value));
             }
@@ -172,13 +195,19 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
         None
     }
 
-    /// Looks for a key behind its home. Kept apart, so that the way of most keys is short.
+    /// Looks for a key behind its home, if it can be there.
+    #[inline]
+    fn find_behind(&self, home: u64, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
+        if has_spilled(self.group(home)?, hash) { self.find_spilled(home, key, hash) } else { None }
+    }
+
+    /// Kept apart, so that the way of most keys is short.
     #[cold]
     #[inline(never)]
-    fn find_behind(&self, home: u64, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
+    fn find_spilled(&self, home: u64, key: &[u8; KEY], hash: u64) -> Found<'_, VALUE> {
         for at in home + 1..=home + REACH_MAX {
             let group = self.group(at)?;
-            let found = self.find_in(at, group, key, hash);
+            let found = self.find_at(at, matches(group, tag(hash)), key);
             if found.is_some() || has_room(group) {
                 return found;
             }
@@ -186,18 +215,24 @@ impl<B: AsRef<[u8]>, const KEY: usize, const VALUE: usize> Table<B, KEY, VALUE> 
         None
     }
 
-    /// Has the slot fetched that a hash most likely leads to.
+    /// Has the slot fetched that is most likely the one.
     #[inline]
-    fn prefetch_slot(&self, hash: u64) {
-        let home = home(hash, self.header.homes);
-        let Some(group) = self.group(home) else { return };
-        let places = matches(group, tag(hash));
+    fn prefetch_slot(&self, group: u64, places: u32) {
         if places != 0 {
-            let slot = home * GROUP_SLOTS as u64 + u64::from(places.trailing_zeros());
+            let slot = group * GROUP_SLOTS as u64 + u64::from(places.trailing_zeros());
             let at = self.slots_at + slot as usize * (KEY + VALUE);
             prefetch(self.bytes.as_ref(), at);
             prefetch(self.bytes.as_ref(), at + KEY + VALUE - 1);
         }
+    }
+
+    /// Begins a search: has the group fetched where its key is at home.
+    #[inline]
+    fn begin<'k>(&self, key: &'k [u8; KEY]) -> Search<'k, KEY> {
+        let hash = self.header.seed.hash(key);
+        let home = home(hash, self.header.homes);
+        prefetch(self.bytes.as_ref(), self.group_at(home));
+        Search { key, hash, home, places: 0 }
     }
 
     #[inline]

@@ -63,7 +63,7 @@ proptest! {
         }
         let keys: Vec<_> = others.iter().chain(entries.keys()).copied().collect();
         let mut together = Vec::new();
-        table.find_each(&keys, |found| together.push(found));
+        table.find_each(&keys, |_, found| together.push(found));
         let single: Vec<_> = keys.iter().map(|key| table.find(key)).collect();
         prop_assert_eq!(together, single);
         for (slot, key, _) in table.iter() {
@@ -90,7 +90,7 @@ proptest! {
                     let _ = table.get(key);
                 }
                 let mut found = 0;
-                table.find_each(entries.keys(), |_| found += 1);
+                table.find_each(entries.keys(), |_, _| found += 1);
                 prop_assert_eq!(found, entries.len());
                 let _ = table.iter().count();
             }

@@ -8,6 +8,7 @@ mod redb;
 use std::path::Path;
 
 use anyhow::Result;
+use didindex::KEY_BYTES;
 
 pub use self::fjall::Fjall;
 pub use self::lmdb::Lmdb;
@@ -32,13 +33,20 @@ pub trait Peer: Sized {
     /// Opens it. What is in memory alone is built here.
     fn open(path: &Path, dids: &[Did]) -> Result<Self>;
 
-    /// Looks all of the DIDs up one by one; the sum of one byte of each that is there, and 1.
+    /// Looks all of the DIDs up one by one; the sum of what was [`read`] of those that are there.
     fn look_up(&self, dids: &[Did]) -> Result<u64>;
 
     /// Bytes it takes in memory, if it is not on the disk.
     fn memory_bytes(&self) -> u64 {
         0
     }
+}
+
+/// Reads of an answer, whoever gave it, what a user would: its key from end to end. Never 0.
+#[inline]
+pub fn read(key: &[u8]) -> u64 {
+    let end = |byte: Option<&u8>| u64::from(byte.copied().unwrap_or_default());
+    1 + end(key.first()) + end(key.get(KEY_BYTES - 1))
 }
 
 /// What is said about an account: for a peer anything of that length does.

@@ -46,11 +46,12 @@ pub struct DeltaWriter {
 }
 
 impl DeltaWriter {
-    /// Begins a delta of the index at `index`, which has that id. The caller holds its lock.
+    /// Begins a delta of the index at `index`, which has that id and hashes with that seed. The
+    /// caller holds its lock.
     ///
     /// # Errors
     /// [`Error::Table`] and [`Error::Io`]; a full disk is one.
-    pub fn create(index: &Path, id: u64, room: Room) -> Result<Self, Error> {
+    pub fn create(index: &Path, id: u64, seed: Seed, room: Room) -> Result<Self, Error> {
         let path = beside::delta(index, id);
         let temporary = beside::temporary(&path);
         let file = OpenOptions::new()
@@ -60,7 +61,6 @@ impl DeltaWriter {
             .truncate(true)
             .open(&temporary)
             .map_err(beside::io_error("create", &temporary))?;
-        let seed = Seed::random()?;
         let buckets = room.slots;
         let words = BUCKETS as u64 + buckets;
         let area = room.slots.saturating_mul(SLOT_BYTES as u64).saturating_add(room.bytes);
@@ -121,7 +121,7 @@ impl DeltaWriter {
         else {
             return Ok(false);
         };
-        let (bucket, mark) = bucket(self.seed, self.buckets, did);
+        let (bucket, mark) = bucket(self.seed.hash(did.as_bytes()), self.buckets);
         let word = self.live.as_live().word(bucket);
         let older = Slot::at(self.live.as_live().area(), word as u32);
         let seen = super::slots(self.live.as_live().area(), word as u32)

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use fjall::{Config, Keyspace, PartitionCreateOptions, PartitionHandle, PersistMode};
 
-use super::{Did, Peer, value};
+use super::{Did, Peer, read, value};
 
 /// Blocks that it keeps in memory: what the other peers leave to the system.
 const CACHE_BYTES: u64 = 1 << 30;
@@ -43,7 +43,7 @@ impl Peer for Fjall {
         let mut sum = 0;
         for did in dids {
             if let Some(value) = self.partition.get(did)? {
-                sum += 1 + u64::from(value[3]);
+                sum += read(&value);
             }
         }
         Ok(sum)

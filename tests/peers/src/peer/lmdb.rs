@@ -6,7 +6,7 @@ use anyhow::Result;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithoutTls};
 
-use super::{Did, Peer, value};
+use super::{Did, Peer, read, value};
 
 pub struct Lmdb {
     database: Database<Bytes, Bytes>,
@@ -50,7 +50,7 @@ impl Peer for Lmdb {
         let mut sum = 0;
         for did in dids {
             if let Some(value) = self.database.get(&self.transaction, did)? {
-                sum += 1 + u64::from(value[3]);
+                sum += read(value);
             }
         }
         Ok(sum)

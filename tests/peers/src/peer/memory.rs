@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use hashbrown::HashMap;
 
-use super::{Did, Peer, Value, value};
+use super::{Did, Peer, Value, read, value};
 
 pub struct Memory(HashMap<Did, Value>);
 
@@ -25,7 +25,7 @@ impl Peer for Memory {
 
     fn look_up(&self, dids: &[Did]) -> Result<u64> {
         let found = dids.iter().filter_map(|did| self.0.get(did));
-        Ok(found.map(|value| 1 + u64::from(value[3])).sum())
+        Ok(found.map(|value| read(value)).sum())
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
-use super::{Did, Peer, Value, value};
+use super::{Did, Peer, Value, read, value};
 
 const TABLE: TableDefinition<'_, Did, Value> = TableDefinition::new("accounts");
 
@@ -41,7 +41,7 @@ impl Peer for Redb {
         let mut sum = 0;
         for did in dids {
             if let Some(value) = self.table.get(did)? {
-                sum += 1 + u64::from(value.value()[3]);
+                sum += read(&value.value());
             }
         }
         Ok(sum)
