@@ -113,3 +113,21 @@ fn the_hosts_of_an_index_are_what_a_tap_listens_to_and_did_web_is_proved_beside_
     let accounts = ACCOUNTS - 2;
     assert_eq!(json_lines(&hosts)[0]["accounts"], accounts, "did:web is not in the index");
 }
+
+#[test]
+fn the_hosts_that_a_relay_lists_are_joined_with_tls_and_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    let tls = ["--tls", "--ca-out", text(&ca)];
+    for (tls, believed) in [(&tls[..], &["--ca", text(&ca)][..]), (&[], &[])] {
+        let args = ["--accounts", "6", "--hosts", "3", "--events", "60", "--backfill", "60"];
+        let sim = Sim::start(&[&args[..], &["--relay"], tls].concat());
+        let relay = sim.relay.as_deref().unwrap();
+        let tap = ["--discover", relay, "--cursor", "0", "--until-idle", "3", "--allow-private"];
+        let output = Chain::new()
+            .stage("pds-tap", &[&tap[..], believed].concat())
+            .stage("frame-cat", &["--events"])
+            .succeed();
+        assert_eq!(json_lines(&output).len(), 60, "{tls:?}");
+    }
+}

@@ -13,6 +13,8 @@ pub struct Sim {
     pub plc: String,
     /// The hosts' addresses.
     pub hosts: Vec<String>,
+    /// The relay's address, if there is one.
+    pub relay: Option<String>,
     /// The name server's address, if there is one.
     pub dns: Option<String>,
 }
@@ -28,8 +30,9 @@ impl Sim {
             serde_json::from_str(&ready).unwrap_or_else(|_| panic!("not ready: {ready:?}"));
         let text = |value: &serde_json::Value| value.as_str().expect("an address").to_owned();
         let hosts = ready["hosts"].as_array().expect("hosts").iter().map(text).collect();
-        let dns = ready["dns"].as_str().map(str::to_owned);
-        Sim { child, plc: text(&ready["plc"]), hosts, dns }
+        let may_be = |name: &str| ready[name].as_str().map(str::to_owned);
+        let (relay, dns) = (may_be("relay"), may_be("dns"));
+        Sim { child, plc: text(&ready["plc"]), hosts, relay, dns }
     }
 }
 

@@ -9,8 +9,8 @@ use atproto::event::{self, Event};
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Envelope<'a> {
-    /// An event of any type, known or not.
-    Event { seq: u64 },
+    /// An event of any type, known or not. Its account and its time, if it says so where events do.
+    Event { seq: u64, did: Option<&'a str>, time: Option<&'a str> },
     /// `#info`.
     Info { name: &'a str, message: Option<&'a str> },
     /// An error, behind which the host closes.
@@ -19,8 +19,8 @@ pub(crate) enum Envelope<'a> {
 
 /// Reads an envelope. `None` when it can't be read.
 pub(crate) fn read(body: &[u8]) -> Option<Envelope<'_>> {
-    if let Some(seq) = seq(body) {
-        return Some(Envelope::Event { seq });
+    if let Some(event) = event(body) {
+        return Some(event);
     }
     match event::parse(body).ok()? {
         Event::Info { name, message } => Some(Envelope::Info { name, message }),
@@ -29,8 +29,9 @@ pub(crate) fn read(body: &[u8]) -> Option<Envelope<'_>> {
     }
 }
 
-/// The seq of an event. It stands near the front: DAG-CBOR sorts short keys first.
-fn seq(body: &[u8]) -> Option<u64> {
+/// The seq of an event, whose it is and of when. They stand near the front: DAG-CBOR sorts short
+/// keys first, so that `did` comes before `seq`, and `repo` and `time` right behind it.
+fn event(body: &[u8]) -> Option<Envelope<'_>> {
     let mut reader = Reader::new(body);
     let mut header = reader.map().ok()?;
     let (mut op, mut typed) = (None, false);
@@ -45,14 +46,25 @@ fn seq(body: &[u8]) -> Option<u64> {
         return None;
     }
     let mut map = reader.map().ok()?;
-    while let Some(key) = map.next_key(&mut reader).ok()? {
-        if key == "seq" {
+    let (mut did, mut time) = (None, None);
+    let seq = loop {
+        match map.next_key(&mut reader).ok()?? {
+            "did" => {
+                let mut ahead = reader;
+                did = ahead.text().ok();
+                reader.skip_value().ok()?;
+            }
             // The protocol's numbers are signed.
-            return u64::try_from(reader.int().ok()?).ok();
+            "seq" => break u64::try_from(reader.int().ok()?).ok()?,
+            _ => reader.skip_value().ok()?,
         }
-        reader.skip_value().ok()?;
+    };
+    while let Ok(Some(key @ ("repo" | "time"))) = map.next_key(&mut reader) {
+        let place = if key == "repo" { &mut did } else { &mut time };
+        let Ok(text) = reader.text() else { break };
+        *place = Some(text);
     }
-    None
+    Some(Envelope::Event { seq, did, time })
 }
 
 #[cfg(test)]
@@ -73,8 +85,21 @@ mod tests {
         // {"seq": 300}, and behind it whatever there is.
         let body = [0xa2, 0x63, b's', b'e', b'q', 0x19, 0x01, 0x2c, 0xff];
         for t in ["#commit", "#account", "#x"] {
-            assert_eq!(read(&event(t, &body)), Some(Envelope::Event { seq: 300 }));
+            let expected = Some(Envelope::Event { seq: 300, did: None, time: None });
+            assert_eq!(read(&event(t, &body)), expected);
         }
+    }
+
+    #[test]
+    fn an_event_says_whose_it_is_and_of_when() {
+        let commit = b"\xa4\x63rev\x61r\x63seq\x05\x64repo\x69did:web:a\x64time\x61t";
+        let account = b"\xa3\x63did\x69did:web:a\x63seq\x05\x64time\x61t";
+        let expected = Envelope::Event { seq: 5, did: Some("did:web:a"), time: Some("t") };
+        assert_eq!(read(&event("#commit", commit)), Some(expected));
+        assert_eq!(read(&event("#account", account)), Some(expected));
+        // Cut off behind the seq it is an event all the same: that is for later stages to judge.
+        let expected = Envelope::Event { seq: 5, did: None, time: None };
+        assert_eq!(read(&event("#commit", &commit[..12])), Some(expected));
     }
 
     #[test]

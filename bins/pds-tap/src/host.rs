@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use frame::HostId;
+use frame::host::Role;
 use net::ws::{Connection, Interest};
 
 use crate::backoff::Backoff;
+use crate::budget::Place;
 use crate::cursor::Cursor;
 use crate::hosts::Target;
-use crate::settings::{MESSAGE_BYTES_PER_SECOND_MIN, MESSAGE_GRACE, Settings};
+use crate::lag::Lag;
+use crate::quota::{Accounts, Rate};
+use crate::settings::{MESSAGE_BYTES_PER_SECOND_MIN, Settings};
 
 /// After so many failures in a row a host counts as dead. It is tried again all the same.
 const DEAD_FAILURES: u32 = 5;
@@ -25,12 +29,31 @@ pub(crate) enum Phase {
     Waiting(Instant),
     /// Its name is being looked up.
     Looking,
+    /// It calls itself a relay, and is being asked whether it is a PDS all the same.
+    Asking,
     /// A connection is being made, until then.
     Trying(Instant),
     /// It is being listened to.
     Open,
     /// Nothing more, until a person has looked.
     Stopped,
+    /// It is no longer among the hosts that are wanted. If it comes back, it goes on here.
+    Left,
+}
+
+/// How it stands with a host, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is being listened to.
+    Connected,
+    /// It will be tried soon, or is being tried.
+    Waiting,
+    /// It has failed so often that nobody waits for it. It is tried all the same.
+    Dead,
+    /// It is in the wrong role, over a limit, or has begun anew and a person has to look.
+    Refused,
+    /// Nobody wants it any longer.
+    Left,
 }
 
 /// What [`Host::due`] asks for.
@@ -68,16 +91,34 @@ pub(crate) struct Host {
     /// Addresses that have not been tried yet.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) backoff: Backoff,
+    /// Where its connection counts.
+    pub(crate) place: Option<Place>,
     /// Failures in a row.
     pub(crate) failures: u32,
     /// It was reached, or failed to be, at least once.
     pub(crate) settled: bool,
-    /// It was reached at least once.
+    /// It was reached at least once, in this run or before.
     pub(crate) reached: bool,
+    /// It has described itself as a PDS, whatever it calls its server.
+    pub(crate) described: bool,
+    /// It is left alone for a day, for what it is or does.
+    pub(crate) refused: bool,
     /// It has an address, but none that may be used.
     pub(crate) private: bool,
     /// It is in the list of hosts that hold data.
     pub(crate) queued: bool,
+    /// What has been handed on of it, and when the last of it came (nanoseconds since 1970).
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last_ns: u64,
+    /// By how much what came was older than the moment in which it came, about a second ago.
+    pub(crate) lag: Lag,
+    /// Memory held for a message that is not complete.
+    pub(crate) unfinished: usize,
+    pub(crate) rate: Rate,
+    pub(crate) accounts: Accounts,
+    /// Since when the connection stands.
+    pub(crate) opened: Instant,
     /// When something last came, and whether it was asked since.
     heard: Instant,
     asked: bool,
@@ -89,8 +130,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(target: Target, id: HostId, cursor: Cursor, retry: Duration) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(
+        target: Target,
+        id: HostId,
+        cursor: Cursor,
+        (retry, now): (Duration, Instant),
+    ) -> Self {
         Self {
             target,
             id,
@@ -102,11 +147,22 @@ impl Host {
             watched: None,
             addresses: Vec::new(),
             backoff: Backoff::new(retry),
+            place: None,
             failures: 0,
             settled: false,
             reached: false,
+            described: false,
+            refused: false,
             private: false,
             queued: false,
+            events: 0,
+            bytes: 0,
+            last_ns: 0,
+            lag: Lag::default(),
+            unfinished: 0,
+            rate: Rate::new(now),
+            accounts: Accounts::default(),
+            opened: now,
             heard: now,
             asked: false,
             message: None,
@@ -120,17 +176,49 @@ impl Host {
         &self.target.endpoint.canonical
     }
 
-    /// Whether it has failed so often that nobody waits for it.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.phase == Phase::Stopped
-            || (self.failures >= DEAD_FAILURES && self.phase != Phase::Open)
+    /// How it stands with it.
+    pub(crate) fn state(&self) -> State {
+        match self.phase {
+            Phase::Open => State::Connected,
+            Phase::Left => State::Left,
+            Phase::Stopped | Phase::Asking => State::Refused,
+            _ if self.refused => State::Refused,
+            _ if self.failures >= DEAD_FAILURES => State::Dead,
+            _ => State::Waiting,
+        }
+    }
+
+    /// Whether it calls itself a relay where it should be a PDS.
+    pub(crate) fn is_posing(&self, server: Option<&str>) -> bool {
+        let is_relay = server.is_some_and(|server| server.starts_with("atproto-relay"));
+        self.target.role == Role::Pds && is_relay && !self.described
+    }
+
+    /// Whether more is known of it than a name that anyone could have registered.
+    pub(crate) fn is_known(&self) -> bool {
+        self.reached || self.target.named
+    }
+
+    /// It is wanted again, or for the first time.
+    pub(crate) fn wanted(&mut self, target: Target, now: Instant) {
+        // What has been found out about it stays.
+        if !(target.either && self.target.either) {
+            self.target = target;
+        }
+        if self.phase == Phase::Left {
+            self.phase = Phase::Waiting(now);
+            self.backoff.reset();
+            (self.failures, self.settled, self.refused) = (0, false, false);
+        }
     }
 
     /// The WebSocket is open.
     pub(crate) fn opened(&mut self, now: Instant) {
         self.phase = Phase::Open;
+        self.opened = now;
         self.settled = true;
         self.reached = true;
+        self.refused = false;
         self.private = false;
         self.failures = 0;
         self.addresses = Vec::new();
@@ -167,9 +255,14 @@ impl Host {
         *count += 1;
         let pause = *count == UNREADABLE_MAX;
         if pause {
-            self.paused = Some(now + UNREADABLE_WINDOW);
+            self.pause(now + UNREADABLE_WINDOW);
         }
         pause
+    }
+
+    /// Nothing is to be read from it until then.
+    pub(crate) fn pause(&mut self, until: Instant) {
+        self.paused = self.paused.max(Some(until));
     }
 
     /// Whether nothing is to be read from it.
@@ -188,7 +281,7 @@ impl Host {
         match self.phase {
             Phase::Waiting(until) => at(until, Due::Connect),
             Phase::Trying(until) => at(until, Due::TooLong),
-            Phase::Looking | Phase::Stopped => Due::Later(None),
+            Phase::Looking | Phase::Asking | Phase::Stopped | Phase::Left => Due::Later(None),
             Phase::Open => self.due_open(now, settings),
         }
     }
@@ -206,7 +299,7 @@ impl Host {
         let gone = self.heard + settings.ping + settings.answer;
         let ping = self.heard + settings.ping;
         let slow = self.message.map(|(since, bytes)| {
-            since + MESSAGE_GRACE + Duration::from_secs(bytes / MESSAGE_BYTES_PER_SECOND_MIN)
+            since + settings.grace + Duration::from_secs(bytes / MESSAGE_BYTES_PER_SECOND_MIN)
         });
         if slow.is_some_and(|slow| now >= slow) {
             return Due::TooSlow;
@@ -222,17 +315,19 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use frame::host::Role;
-
     use super::*;
     use crate::cursor::Start;
 
     fn open() -> (Host, Instant, Settings) {
-        let target =
-            Target { endpoint: "ws://127.0.0.1:1".parse().unwrap(), role: Role::Pds, named: true };
+        let target = Target {
+            endpoint: "ws://127.0.0.1:1".parse().unwrap(),
+            role: Role::Pds,
+            named: true,
+            either: false,
+        };
         let cursor = Cursor::new(Start::Live);
-        let mut host = Host::new(target, HostId(1), cursor, Duration::from_secs(1));
         let now = Instant::now();
+        let mut host = Host::new(target, HostId(1), cursor, (Duration::from_secs(1), now));
         host.opened(now);
         let settings = Settings {
             ping: Duration::from_secs(30),
@@ -260,17 +355,17 @@ mod tests {
         let (mut host, start, settings) = open();
         let after = |seconds| start + Duration::from_secs(seconds);
         host.note_message(after(0), true, false);
-        for second in 1..MESSAGE_GRACE.as_secs() {
+        for second in 1..settings.grace.as_secs() {
             host.heard(after(second), 1);
             host.note_message(after(second), true, false);
             assert!(matches!(host.due(after(second), &settings), Due::Later(_)));
         }
-        host.heard(after(MESSAGE_GRACE.as_secs()), 1);
-        assert_eq!(host.due(after(MESSAGE_GRACE.as_secs()), &settings), Due::TooSlow);
+        host.heard(after(settings.grace.as_secs()), 1);
+        assert_eq!(host.due(after(settings.grace.as_secs()), &settings), Due::TooSlow);
         // As much as a second's worth buys a second.
         let second = MESSAGE_BYTES_PER_SECOND_MIN as usize;
-        host.heard(after(MESSAGE_GRACE.as_secs()), second);
-        assert!(matches!(host.due(after(MESSAGE_GRACE.as_secs()), &settings), Due::Later(_)));
+        host.heard(after(settings.grace.as_secs()), second);
+        assert!(matches!(host.due(after(settings.grace.as_secs()), &settings), Due::Later(_)));
     }
 
     #[test]

@@ -1,10 +1,5 @@
-//! Which hosts to listen to: from options and files.
+//! What a host to listen to is, and how people and lists write it.
 
-use std::collections::HashMap;
-use std::io::Read;
-use std::path::Path;
-
-use anyhow::Context;
 use frame::host::Role;
 use net::{Endpoint, Policy};
 
@@ -18,6 +13,8 @@ pub(crate) struct Target {
     pub(crate) role: Role,
     /// Named by an option: whoever runs the tool wants to hear of it.
     pub(crate) named: bool,
+    /// It is not known whether it speaks TLS: a relay of a test network, which doesn't, lists it.
+    pub(crate) either: bool,
 }
 
 impl Target {
@@ -37,77 +34,18 @@ pub(crate) fn parse(text: &str) -> Result<Endpoint, net::Error> {
     text.split_once('?').map_or(text, |(front, _)| front).strip_suffix(PATH).unwrap_or(text).parse()
 }
 
-/// All hosts, each once: those of the options, then those of the files.
-///
-/// # Errors
-/// A host in two roles, a named address that may not be reached (misuse), a file that can't be
-/// read or a line in it that names no host.
-pub(crate) fn collect(
-    hosts: &[Endpoint],
-    relays: &[Endpoint],
-    files: &[std::path::PathBuf],
-    policy: Policy,
-) -> anyhow::Result<Vec<Target>> {
-    let mut targets = Targets::default();
-    let named = hosts.iter().map(|host| (host, Role::Pds));
-    for (endpoint, role) in named.chain(relays.iter().map(|relay| (relay, Role::Relay))) {
-        if endpoint.address().is_some_and(|address| !policy.allows(address)) {
-            return Err(cli::usage(format!(
-                "{endpoint} is no public address; --allow-private lets it be reached"
-            )));
-        }
-        targets.add(endpoint.clone(), role, true)?;
-    }
-    for path in files {
-        read(path, &mut targets).with_context(|| path.display().to_string())?;
-    }
-    if targets.list.is_empty() {
-        return Err(cli::usage("no host to listen to; name one with --host, --relay or --hosts"));
-    }
-    Ok(targets.list)
-}
-
-#[derive(Default)]
-struct Targets {
-    list: Vec<Target>,
-    roles: HashMap<String, Role>,
-}
-
-impl Targets {
-    fn add(&mut self, endpoint: Endpoint, role: Role, named: bool) -> anyhow::Result<()> {
-        match self.roles.insert(endpoint.canonical.clone(), role) {
-            None => self.list.push(Target { endpoint, role, named }),
-            Some(before) if before == role => {}
-            Some(_) => {
-                return Err(cli::usage(format!("{endpoint} is named as a PDS and as a relay")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One host a line; blank lines and what is behind a `#` don't count. `-` is standard input.
-fn read(path: &Path, targets: &mut Targets) -> anyhow::Result<()> {
-    let mut text = String::new();
-    match path.to_str() {
-        Some("-") => std::io::stdin().lock().read_to_string(&mut text)?,
-        _ => std::fs::File::open(path)?.read_to_string(&mut text)?,
-    };
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split_once('#').map_or(line, |(front, _)| front).trim();
-        if !line.is_empty() {
-            let endpoint = parse(line).with_context(|| format!("line {}", number + 1))?;
-            targets.add(endpoint, Role::Pds, false)?;
-        }
-    }
-    Ok(())
+/// Whether a bare name of a list may be taken. It comes from the directory, where anyone can write
+/// what he likes: it has to be a host name in the public network, at the usual port, or this tool
+/// would knock at doors for strangers.
+pub(crate) fn is_for_all(endpoint: &Endpoint, policy: Policy) -> bool {
+    const HTTPS: u16 = 443;
+    let is_host_name = endpoint.address().is_none() && endpoint.host.contains('.');
+    policy.allow_private || (is_host_name && endpoint.port == HTTPS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ANY: Policy = Policy { allow_private: true };
 
     #[test]
     fn a_host_may_come_with_the_path_that_all_have() {
@@ -124,27 +62,18 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_line_by_line_and_each_host_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hosts");
-        std::fs::write(&path, "# all\nb.example\n\n a.example # again\nWSS://B.example/\n")
-            .unwrap();
-        let named = [parse("a.example").unwrap()];
-        let targets = collect(&named, &[], std::slice::from_ref(&path), ANY).unwrap();
-        let names: Vec<&str> = targets.iter().map(|t| t.endpoint.canonical.as_str()).collect();
-        assert_eq!(names, ["a.example", "b.example"]);
-        std::fs::write(&path, "a.example\nftp://b\n").unwrap();
-        let error = collect(&[], &[], &[path], ANY).unwrap_err();
-        assert!(format!("{error:#}").contains("hosts: line 2: "), "{error:#}");
-    }
-
-    #[test]
-    fn what_can_not_be_meant_is_misuse() {
-        let host = [parse("a.example").unwrap()];
-        assert!(collect(&host, &host, &[], ANY).is_err());
-        assert!(collect(&[], &[], &[], ANY).is_err());
-        let local = [parse("ws://127.0.0.1:1").unwrap()];
-        assert!(collect(&local, &[], &[], Policy::default()).is_err());
-        assert!(collect(&local, &[], &[], ANY).is_ok());
+    fn a_bare_name_is_a_host_name_at_the_usual_port() {
+        for (text, is_one) in [
+            ("a.example", true),
+            ("a.example:443", true),
+            ("a.example:22", false),
+            ("localhost", false),
+            ("1.1.1.1", false),
+            ("[2606:4700::1]", false),
+        ] {
+            let endpoint = parse(text).unwrap();
+            assert_eq!(is_for_all(&endpoint, Policy::default()), is_one, "{text}");
+            assert!(is_for_all(&endpoint, Policy { allow_private: true }));
+        }
     }
 }

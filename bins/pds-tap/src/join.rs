@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use net::ws::{Connection, Limits};
 
+use crate::backoff::long;
+use crate::errands::{Answer, Queue};
 use crate::host::{Due, Phase};
 use crate::hosts::PATH;
 use crate::poller::Token;
@@ -21,6 +23,12 @@ const JOINS_EVERY: Duration = Duration::from_millis(50);
 const LOOK_MIN: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
+/// A connection that stood so long was a good one, though nothing may have come.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// After so many failures in a row a host's name is looked up behind those of others.
+const LOOK_UPS_KNOWN: u32 = 8;
+
 /// A host that asks for more quiet than this is asked earlier all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -32,6 +40,10 @@ impl Tap<'_> {
     pub(crate) fn look(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         self.look_at = now + LOOK_MAX;
+        if self.arrange_at.is_some_and(|at| now >= at) {
+            self.arrange()?;
+        }
+        self.discover()?;
         let mut joins = 0;
         for index in 0..self.hosts.len() {
             let Some(host) = self.hosts.get_mut(index) else { break };
@@ -67,22 +79,36 @@ impl Tap<'_> {
         let Some(host) = self.hosts.get_mut(index) else { return Ok(()) };
         host.phase = Phase::Looking;
         let endpoint = &host.target.endpoint;
+        let room = if host.target.named { Ok(()) } else { self.crowd.has_room(endpoint) };
+        if let Err(crowded) = room {
+            return self.lost(index, &crowded.into());
+        }
         if endpoint.address().is_none() {
-            self.resolver.ask(index, endpoint);
-            return Ok(());
+            let queue = match host.is_known() && host.failures < LOOK_UPS_KNOWN {
+                true => Queue::Known,
+                false => Queue::Stranger,
+            };
+            return match self.errands.look_up(index, endpoint, queue) {
+                Ok(()) => Ok(()),
+                Err(error) => self.lost(index, &error.into()),
+            };
         }
         // An address needs no thread.
         let found = net::dns::resolve(endpoint, self.settings.policy);
         self.found(index, found)
     }
 
-    /// Takes the answers of the resolver.
+    /// Takes what the threads have found out.
     ///
     /// # Errors
     /// What is wrong with this machine.
     pub(crate) fn take_answers(&mut self) -> anyhow::Result<()> {
-        for (index, found) in self.resolver.answers() {
-            self.found(index, found)?;
+        for answer in self.errands.answers() {
+            match answer {
+                Answer::Addresses(index, found) => self.found(index, found)?,
+                Answer::Described(index, is_pds) => self.described(index, is_pds)?,
+                Answer::Listed(number, listing) => self.listed(number, listing)?,
+            }
         }
         Ok(())
     }
@@ -92,12 +118,20 @@ impl Tap<'_> {
         index: usize,
         found: Result<Vec<SocketAddr>, net::Error>,
     ) -> anyhow::Result<()> {
+        let Some(host) = self.hosts.get_mut(index) else { return Ok(()) };
+        if host.phase != Phase::Looking {
+            // It was left meanwhile.
+            return Ok(());
+        }
         match found {
             Ok(mut addresses) => {
+                let deny = self.sources.deny();
+                addresses.retain(|address| !deny.denies_address(address.ip()));
                 addresses.reverse();
-                if let Some(host) = self.hosts.get_mut(index) {
-                    host.addresses = addresses;
+                if addresses.is_empty() {
+                    return self.lost(index, &anyhow!("its address is denied"));
                 }
+                host.addresses = addresses;
                 self.connect(index)
             }
             Err(error) => self.lost(index, &error.into()),
@@ -116,6 +150,12 @@ impl Tap<'_> {
         let until = self.clock.now() + self.settings.connect;
         host.phase = Phase::Trying(until);
         self.look_at = self.look_at.min(until);
+        if !host.target.named {
+            match self.crowd.enter(&host.target.endpoint, address.ip()) {
+                Ok(place) => host.place = Some(place),
+                Err(crowded) => return self.lost(index, &crowded.into()),
+            }
+        }
         match Connection::start(&host.target.endpoint, address, &path, &self.tls, limits) {
             Ok(connection) => {
                 let interest = connection.interest();
@@ -133,11 +173,34 @@ impl Tap<'_> {
     /// # Errors
     /// What is wrong with this machine.
     pub(crate) fn connect_anew(&mut self, index: usize) -> anyhow::Result<()> {
+        self.release(index);
         if let Some(host) = self.hosts.get_mut(index) {
-            host.watched = None;
             host.backoff.reset();
         }
         self.find(index)
+    }
+
+    /// Drops a host's connection, if it has one, and all that it took.
+    pub(crate) fn release(&mut self, index: usize) {
+        let Some(host) = self.hosts.get_mut(index) else { return };
+        // Closing it takes it off the watch.
+        host.connection = None;
+        host.watched = None;
+        if let Some(place) = host.place.take() {
+            self.crowd.leave(&place);
+        }
+        self.unfinished -= std::mem::take(&mut host.unfinished);
+    }
+
+    /// A host is left alone for a day, for what it is or does.
+    pub(crate) fn refuse(&mut self, index: usize, error: &anyhow::Error) {
+        let until = self.clock.now() + long();
+        self.release(index);
+        let Some(host) = self.hosts.get_mut(index) else { return };
+        (host.phase, host.refused, host.settled) = (Phase::Waiting(until), true, true);
+        host.accounts.forget();
+        self.refusals.add(1);
+        self.stream.voice.loud(format_args!("{}: {error:#}; refused for a day", host.name()));
     }
 
     /// A connection is lost, or was not to be had. The next address is tried, or the host later.
@@ -146,10 +209,8 @@ impl Tap<'_> {
     /// What is wrong with this machine.
     pub(crate) fn lost(&mut self, index: usize, error: &anyhow::Error) -> anyhow::Result<()> {
         let now = self.clock.now();
+        self.release(index);
         let Some(host) = self.hosts.get_mut(index) else { return Ok(()) };
-        // Closing it takes it off the watch.
-        host.connection = None;
-        host.watched = None;
         let trying = matches!(host.phase, Phase::Trying(_));
         if trying && !host.addresses.is_empty() && !is_answer(error) {
             return self.connect(index);
@@ -160,11 +221,18 @@ impl Tap<'_> {
             _ => (None, false),
         };
         let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        let until = now + host.backoff.pause().max(asked);
         let was_open = host.phase == Phase::Open;
+        if was_open && now.saturating_duration_since(host.opened) >= STEADY {
+            host.backoff.reset();
+        }
+        let known = host.is_known();
+        let until = now + host.backoff.pause(now, known).max(asked);
         host.phase = Phase::Waiting(until);
         host.failures += 1;
         host.private = private && !host.reached;
+        if host.target.either && !host.reached {
+            host.target.endpoint.tls ^= true;
+        }
         if !host.settled {
             host.settled = true;
             self.quiet_since = now;

@@ -1,4 +1,4 @@
-//! What the tap waits for: sockets, look-ups, signals, and the reader of its output going away.
+//! What the tap waits for: sockets, errands, signals, and the reader of its output going away.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -15,33 +15,38 @@ const EVENTS_MAX: usize = 256;
 pub(crate) enum Token {
     /// The connection of the host of this index.
     Host(usize),
-    /// A name has been looked up.
-    Resolver,
+    /// An errand is done.
+    Errands,
     /// A signal asks to stop.
     Signal,
+    /// A signal asks to read the files again.
+    Hangup,
     /// The reader of the output is gone.
     Output,
 }
 
-const RESOLVER: u64 = u64::MAX;
+const ERRANDS: u64 = u64::MAX;
 const SIGNAL: u64 = u64::MAX - 1;
 const OUTPUT: u64 = u64::MAX - 2;
+const HANGUP: u64 = u64::MAX - 3;
 
 impl Token {
     fn number(self) -> u64 {
         match self {
             Token::Host(index) => index as u64,
-            Token::Resolver => RESOLVER,
+            Token::Errands => ERRANDS,
             Token::Signal => SIGNAL,
             Token::Output => OUTPUT,
+            Token::Hangup => HANGUP,
         }
     }
 
     fn of(number: u64) -> Self {
         match number {
-            RESOLVER => Token::Resolver,
+            ERRANDS => Token::Errands,
             SIGNAL => Token::Signal,
             OUTPUT => Token::Output,
+            HANGUP => Token::Hangup,
             // It was an index when it was given.
             index => Token::Host(usize::try_from(index).unwrap_or(usize::MAX)),
         }

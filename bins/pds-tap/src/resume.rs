@@ -39,10 +39,17 @@ impl Cursors {
         Self { stored, start }
     }
 
-    /// The cursor of a host.
-    pub(crate) fn of(&self, name: &str, role: Role) -> Cursor {
+    /// Whether the archive has a mark of a host.
+    pub(crate) fn knows(&self, name: &str, role: Role) -> bool {
+        self.stored.contains_key(&(name.to_owned(), role))
+    }
+
+    /// The cursor of a host. One that appears `late`, after the first lists were taken, is joined
+    /// at its beginning: its first commits are why it was found.
+    pub(crate) fn of(&self, name: &str, role: Role, late: bool) -> Cursor {
         match self.stored.get(&(name.to_owned(), role)) {
             Some((epoch, seq)) => Cursor::resumed(*epoch, *seq),
+            None if self.start == Start::Live && late => Cursor::new(Start::Behind(0)),
             None if self.start == Start::Live && role == Role::Relay => {
                 Cursor::new(Start::LiveAgain)
             }
@@ -67,24 +74,28 @@ mod tests {
     #[test]
     fn a_host_goes_on_from_its_mark_and_another_from_its_beginning() {
         let cursors = Cursors::new(stored(), None);
-        let mut known = cursors.of("a.example", Role::Pds);
+        let mut known = cursors.of("a.example", Role::Pds, false);
         assert_eq!((known.epoch(), known.join()), (1, Some(50)));
-        assert_eq!(cursors.of("b.example", Role::Pds).join(), Some(0));
+        assert_eq!(cursors.of("b.example", Role::Pds, false).join(), Some(0));
         // What the same host says as a relay is another stream.
-        assert_eq!(cursors.of("a.example", Role::Relay).join(), Some(0));
+        assert_eq!(cursors.of("a.example", Role::Relay, false).join(), Some(0));
     }
 
     #[test]
     fn the_first_run_of_all_joins_live() {
-        assert_eq!(Cursors::new(HashMap::new(), None).of("a.example", Role::Pds).join(), None);
+        let cursors = Cursors::new(HashMap::new(), None);
+        assert_eq!(cursors.of("a.example", Role::Pds, false).join(), None);
+        assert!(!cursors.knows("a.example", Role::Pds));
+        // One that appears later is not there for the first time by accident.
+        assert_eq!(cursors.of("a.example", Role::Pds, true).join(), Some(0));
     }
 
     #[test]
     fn a_cursor_that_was_asked_for_is_for_hosts_without_one() {
         let cursors = Cursors::new(stored(), Some(7));
-        assert_eq!(cursors.of("a.example", Role::Pds).join(), Some(50));
-        assert_eq!(cursors.of("b.example", Role::Pds).join(), Some(7));
+        assert_eq!(cursors.of("a.example", Role::Pds, false).join(), Some(50));
+        assert_eq!(cursors.of("b.example", Role::Pds, false).join(), Some(7));
         let cursors = Cursors::new(HashMap::new(), Some(0));
-        assert_eq!(cursors.of("a.example", Role::Pds).join(), Some(0));
+        assert_eq!(cursors.of("a.example", Role::Pds, false).join(), Some(0));
     }
 }

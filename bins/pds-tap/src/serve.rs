@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use anyhow::anyhow;
+use frame::host::Role;
 use net::ws::{Connection, Message, Progress};
 
 use crate::cursor::Future;
 use crate::envelope::{self, Envelope};
 use crate::host::{Host, Phase};
 use crate::poller::Token;
+use crate::quota::Quotas;
 use crate::settings::{OnReset, Settings};
 use crate::stream::Stream;
 use crate::tap::Tap;
@@ -22,6 +24,10 @@ enum After {
     Anew,
     /// It is over and not to be tried again.
     Stop,
+    /// The host calls itself a relay: it is asked what it is.
+    Ask,
+    /// The host is left alone for a day, for this reason.
+    Refuse(anyhow::Error),
 }
 
 impl Tap<'_> {
@@ -47,12 +53,35 @@ impl Tap<'_> {
             }
             After::Stop => {
                 drop(connection);
-                if let Some(host) = self.hosts.get_mut(index) {
-                    host.phase = Phase::Stopped;
-                    host.watched = None;
-                }
+                self.put_away(index, Phase::Stopped);
                 Ok(())
             }
+            After::Ask => {
+                drop(connection);
+                self.put_away(index, Phase::Asking);
+                self.ask_what_it_is(index)
+            }
+            After::Refuse(error) => {
+                connection.close();
+                drop(connection);
+                self.refuse(index, &error);
+                Ok(())
+            }
+        }
+    }
+
+    fn put_away(&mut self, index: usize, phase: Phase) {
+        self.release(index);
+        if let Some(host) = self.hosts.get_mut(index) {
+            (host.phase, host.settled) = (phase, true);
+        }
+    }
+
+    fn ask_what_it_is(&mut self, index: usize) -> anyhow::Result<()> {
+        let Some(host) = self.hosts.get(index) else { return Ok(()) };
+        match self.errands.describe(index, &host.target.endpoint) {
+            Ok(()) => Ok(()),
+            Err(error) => self.lost(index, &error.into()),
         }
     }
 
@@ -66,6 +95,7 @@ impl Tap<'_> {
         let Some(host) = self.hosts.get_mut(index) else { return Ok(After::Stay) };
         let count = match progress {
             Progress::Waiting => return Ok(After::Stay),
+            Progress::Opened(_) if host.is_posing(connection.server()) => return Ok(After::Ask),
             Progress::Opened(count) => {
                 if !host.settled {
                     self.quiet_since = now;
@@ -83,6 +113,7 @@ impl Tap<'_> {
             host,
             stream: &mut self.stream,
             settings: &self.settings,
+            quotas: &self.quotas,
             now,
             time_ns: cli::now_ns(),
             events: 0,
@@ -101,8 +132,18 @@ impl Tap<'_> {
             };
         }
         self.cli.stats().events_in(turn.events);
+        let said = (turn.events, count as u64);
         let is_within = connection.is_within_message();
         turn.host.note_message(now, is_within, took_one);
+        let unfinished = connection.unfinished_bytes();
+        self.unfinished += unfinished;
+        self.unfinished -= std::mem::replace(&mut host.unfinished, unfinished);
+        let is_pds = host.target.role == Role::Pds;
+        if let Some(rest) = is_pds.then(|| host.rate.take(said, &self.quotas, now)).flatten() {
+            self.rests.add(1);
+            host.pause(now + rest);
+            self.look_at = self.look_at.min(now + rest);
+        }
         if took_one || is_within {
             self.quiet_since = now;
         }
@@ -143,6 +184,7 @@ struct Turn<'t, 'c> {
     host: &'t mut Host,
     stream: &'t mut Stream<'c>,
     settings: &'t Settings,
+    quotas: &'t Quotas,
     now: Instant,
     time_ns: u64,
     /// How many events have come, or what should have been some.
@@ -154,8 +196,10 @@ impl Turn<'_, '_> {
         self.events += u64::from(!matches!(message, Message::Ping(_) | Message::Pong));
         match message {
             Message::Binary(body) => match envelope::read(body) {
-                Some(Envelope::Event { seq }) => {
+                Some(Envelope::Event { seq, did, time }) => {
+                    self.host.lag.look(time, self.time_ns);
                     self.stream.event(self.index, self.host, seq, body, self.time_ns)?;
+                    return Ok(self.claim(did));
                 }
                 Some(Envelope::Info { name, message }) => self.info(name, message),
                 Some(Envelope::Error { error, message }) => return Ok(self.error(error, message)),
@@ -172,6 +216,19 @@ impl Turn<'_, '_> {
             _ => {}
         }
         Ok(After::Stay)
+    }
+
+    /// The host speaks for an account.
+    fn claim(&mut self, did: Option<&str>) -> After {
+        let is_pds = self.host.target.role == Role::Pds;
+        let Some(did) = did.filter(|_| is_pds) else { return After::Stay };
+        if self.host.accounts.see(did, self.quotas) {
+            let limit = self.quotas.accounts;
+            return After::Refuse(anyhow!(
+                "it speaks for more than {limit} accounts (--host-accounts)"
+            ));
+        }
+        After::Stay
     }
 
     fn unreadable(&mut self, body: &[u8]) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use net::Policy;
 
+use crate::budget::CrowdLimits;
 use crate::cursor::Patience;
 
 /// What to do about a host that has begun anew, at seq 1.
@@ -15,10 +16,7 @@ pub(crate) enum OnReset {
     Stop,
 }
 
-/// How long a message may take to arrive, before its length is counted.
-pub(crate) const MESSAGE_GRACE: Duration = Duration::from_secs(60);
-
-/// And how much of it has to come each second beyond that.
+/// How much of a message has to come each second, beyond the time that any may take.
 pub(crate) const MESSAGE_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 /// The settings of a run.
@@ -42,8 +40,23 @@ pub(crate) struct Settings {
     pub(crate) answer: Duration,
     /// How long an address may take until the WebSocket is open.
     pub(crate) connect: Duration,
+    /// How long a message may take to arrive, before its length is counted.
+    pub(crate) grace: Duration,
+    /// How many new names are taken up a day.
+    pub(crate) new_names: u32,
+    /// How many connections an address and a domain may have.
+    pub(crate) crowd: CrowdLimits,
+    /// How fast a PDS may speak, and for how many accounts; 0 is no limit.
+    pub(crate) events_a_second: u32,
+    pub(crate) rate_over: Duration,
+    pub(crate) accounts: u64,
+    /// How much memory all unfinished messages may hold.
+    pub(crate) unfinished: usize,
+    /// The time between two listings of a relay.
+    pub(crate) discover: Duration,
 }
 
+#[cfg(test)]
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -57,6 +70,14 @@ impl Default for Settings {
             ping: Duration::from_secs(30),
             answer: Duration::from_secs(60),
             connect: Duration::from_secs(20),
+            grace: Duration::from_secs(60),
+            new_names: 20_000,
+            crowd: CrowdLimits::default(),
+            events_a_second: 2000,
+            rate_over: Duration::from_secs(600),
+            accounts: 4_000_000,
+            unfinished: 256 << 20,
+            discover: Duration::from_secs(3600),
         }
     }
 }

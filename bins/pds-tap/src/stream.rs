@@ -131,6 +131,9 @@ impl<'c> Stream<'c> {
             seq,
             ..Header::new(Kind::EVENT, time_ns)
         };
+        host.events += 1;
+        host.bytes += body.len() as u64;
+        host.last_ns = time_ns;
         frame::put(self.output.buffer(), &header, body)?;
         self.output.commit(&header)
     }

@@ -4,25 +4,30 @@
 //! still holds of a host after that, no readiness will tell of, so such hosts stand in a list and
 //! nothing is waited for while there are any.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cli::{Cli, Output};
-use frame::HostId;
+use cli::{Cli, Hangups, Output};
 use net::tls::ClientConfig;
 use net::ws::{Interest, Scratch};
 use stats::{Counter, State};
 
+use crate::ask::Asker;
+use crate::budget::{Crowd, NewNames};
 use crate::clock::Clock;
-use crate::dns::Resolver;
-use crate::host::{Host, Phase};
-use crate::hosts::Target;
+use crate::descriptors::Descriptors;
+use crate::discover::Discovery;
+use crate::errands::Errands;
+use crate::host::{Host, Phase, State as HostState};
 use crate::poller::{Poller, Token};
+use crate::quota::Quotas;
 use crate::rejects::Rejects;
 use crate::resume::Cursors;
 use crate::settings::Settings;
+use crate::sources::Sources;
 use crate::stream::Stream;
 
 /// Things are looked at at least so often.
@@ -36,10 +41,28 @@ pub(crate) struct Tap<'c> {
     pub(crate) cli: &'c Cli,
     pub(crate) settings: Settings,
     pub(crate) tls: Arc<ClientConfig>,
+    /// Host `n` has the id `n + 1` and stays where it is.
     pub(crate) hosts: Vec<Host>,
+    /// Canonical name to the place in that list.
+    pub(crate) numbers: HashMap<String, usize>,
+    pub(crate) sources: Sources,
+    pub(crate) cursors: Cursors,
+    pub(crate) discovery: Discovery,
+    /// The first lists have been taken: what appears from here on is a new host.
+    pub(crate) has_begun: bool,
+    pub(crate) new_names: NewNames,
+    /// When names that had to wait for their budget are looked at again.
+    pub(crate) arrange_at: Option<Instant>,
+    pub(crate) told_of_budget: bool,
+    pub(crate) crowd: Crowd,
+    pub(crate) quotas: Quotas,
+    /// Memory held for messages that are not complete.
+    pub(crate) unfinished: usize,
+    pub(crate) descriptors: Descriptors,
     pub(crate) stream: Stream<'c>,
     pub(crate) poller: Poller,
-    pub(crate) resolver: Resolver,
+    pub(crate) errands: Errands,
+    hangups: Hangups,
     pub(crate) scratch: Scratch,
     /// Hosts that hold data which has left their sockets.
     pub(crate) holding: VecDeque<usize>,
@@ -52,6 +75,9 @@ pub(crate) struct Tap<'c> {
     /// Nobody reads the output any longer. Ending it tells why.
     output_gone: bool,
     gauges: Gauges,
+    /// How often a host was left alone for a day, and told to rest.
+    pub(crate) refusals: Counter,
+    pub(crate) rests: Counter,
     shown: (Instant, u64),
 }
 
@@ -61,32 +87,34 @@ struct Gauges {
     dead: Counter,
 }
 
+/// What a tap is made of.
+pub(crate) struct Parts<'c> {
+    pub(crate) settings: Settings,
+    pub(crate) sources: Sources,
+    pub(crate) discover: Vec<net::Endpoint>,
+    pub(crate) cursors: Cursors,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) output: Output<'c>,
+    pub(crate) rejects: Option<Rejects>,
+}
+
 impl<'c> Tap<'c> {
     /// Gets everything ready; nothing is connected yet.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(
-        cli: &'c Cli,
-        settings: Settings,
-        targets: Vec<Target>,
-        cursors: &Cursors,
-        tls: Arc<ClientConfig>,
-        output: Output<'c>,
-        rejects: Option<Rejects>,
-    ) -> anyhow::Result<Self> {
-        let names = targets.iter().filter(|target| target.endpoint.address().is_none()).count();
-        let resolver = Resolver::start(settings.policy, names).context("threads for look-ups")?;
+    pub(crate) fn new(cli: &'c Cli, parts: Parts<'c>) -> anyhow::Result<Self> {
+        let Parts { settings, sources, discover, cursors, tls, ca, output, rejects } = parts;
+        let errands = Errands::new(settings.policy, Asker::new(settings.policy, ca))?;
+        let hangups = Hangups::install().context("signal handlers")?;
         let poller = Poller::new().context("epoll")?;
-        poller.add(resolver.fd(), Token::Resolver, READ)?;
+        poller.add(errands.fd(), Token::Errands, READ)?;
         poller.add(cli.stop_fd(), Token::Signal, READ)?;
+        poller.add(hangups.fd(), Token::Hangup, READ)?;
         if let Some(fd) = output.watched() {
             poller.add(fd, Token::Output, Interest { read: false, write: false })?;
         }
-        let host = |(number, target): (u32, Target)| {
-            let cursor = cursors.of(&target.endpoint.canonical, target.role);
-            Host::new(target, HostId(number), cursor, settings.retry)
-        };
         let stats = cli.stats();
         let gauges = Gauges {
             connected: stats.gauge("hosts-connected"),
@@ -98,11 +126,23 @@ impl<'c> Tap<'c> {
             cli,
             settings,
             tls,
-            // Id 0 stands for no host.
-            hosts: (1..).zip(targets).map(host).collect(),
+            hosts: Vec::new(),
+            numbers: HashMap::new(),
+            sources,
+            cursors,
+            discovery: Discovery::new(discover, (settings.discover, settings.retry), now),
+            has_begun: false,
+            new_names: NewNames::new(settings.new_names, now),
+            arrange_at: None,
+            told_of_budget: false,
+            crowd: Crowd::new(settings.crowd),
+            quotas: Quotas::new((settings.events_a_second, settings.rate_over), settings.accounts),
+            unfinished: 0,
+            descriptors: Descriptors::default(),
             stream: Stream::start(cli, output, rejects)?,
             poller,
-            resolver,
+            errands,
+            hangups,
             scratch: Scratch::new(),
             holding: VecDeque::new(),
             clock: Clock::default(),
@@ -111,6 +151,8 @@ impl<'c> Tap<'c> {
             began: now,
             output_gone: false,
             gauges,
+            refusals: stats.named("hosts-refused"),
+            rests: stats.named("rests"),
             shown: (now, 0),
         })
     }
@@ -130,6 +172,9 @@ impl<'c> Tap<'c> {
     }
 
     fn listen_to_all(&mut self) -> anyhow::Result<()> {
+        self.tell_left_out(self.sources.left_out());
+        self.arrange()?;
+        self.has_begun = self.discovery.is_empty();
         while !self.cli.stopping() && !self.output_gone && !self.is_over()? {
             self.wait()?;
             let began = Instant::now();
@@ -181,10 +226,11 @@ impl<'c> Tap<'c> {
             n += 1;
             match token {
                 Token::Host(index) => self.serve(index)?,
-                Token::Resolver => self.take_answers()?,
+                Token::Errands => self.take_answers()?,
+                Token::Hangup if self.hangups.take() => self.read_again()?,
                 Token::Output => self.output_gone = true,
                 // The loop ends by itself.
-                Token::Signal => {}
+                Token::Signal | Token::Hangup => {}
             }
         }
         for _ in 0..self.holding.len() {
@@ -194,6 +240,7 @@ impl<'c> Tap<'c> {
             }
             self.serve(index)?;
         }
+        self.bound_unfinished()?;
         if self.clock.now() >= self.look_at {
             self.look()?;
             if self.shown.0.elapsed() >= LOOK_EVERY {
@@ -208,7 +255,7 @@ impl<'c> Tap<'c> {
 
     /// Whether there is nothing more to wait for.
     fn is_over(&self) -> anyhow::Result<bool> {
-        if self.hosts.iter().all(|host| host.private) {
+        if !self.hosts.is_empty() && self.hosts.iter().all(|host| host.private) {
             anyhow::bail!(
                 "no host has a public address; --allow-private lets private ones be reached"
             );
@@ -222,15 +269,19 @@ impl<'c> Tap<'c> {
         }
         let Some(idle) = until_idle else { return Ok(false) };
         let quiet = self.clock.now().saturating_duration_since(self.quiet_since);
-        Ok(quiet >= idle && self.holding.is_empty() && self.hosts.iter().all(|host| host.settled))
+        let is_settled = |host: &Host| host.settled || host.phase == Phase::Left;
+        Ok(quiet >= idle
+            && self.holding.is_empty()
+            && self.discovery.is_settled()
+            && self.hosts.iter().all(is_settled))
     }
 
     /// Says how it stands: in the statistics, and to people who look.
     fn show(&mut self) {
-        let count = |is: fn(&Host) -> bool| self.hosts.iter().filter(|host| is(host)).count();
-        let connected = count(|host| host.phase == Phase::Open);
-        let dead = count(Host::is_dead);
-        let waiting = self.hosts.len() - connected - dead;
+        let count = |state| self.hosts.iter().filter(|host| host.state() == state).count();
+        let connected = count(HostState::Connected);
+        let dead = count(HostState::Dead) + count(HostState::Refused);
+        let waiting = count(HostState::Waiting);
         self.gauges.connected.set(connected as u64);
         self.gauges.waiting.set(waiting as u64);
         self.gauges.dead.set(dead as u64);
@@ -240,9 +291,15 @@ impl<'c> Tap<'c> {
         self.shown = (Instant::now(), events);
         if self.cli.progress() {
             let rate = events.saturating_sub(before) as f64 / shown.elapsed().as_secs_f64();
+            let all = connected + waiting + dead;
+            let furthest = self.hosts.iter().max_by_key(|host| host.lag.ns());
+            let behind = furthest.map_or_else(String::new, |host| {
+                let seconds = host.lag.ns() as f64 / 1e9;
+                format!("; furthest behind is {} by {seconds:.1} s", host.name())
+            });
             self.cli.show(format_args!(
-                "{connected} of {} hosts connected, {dead} dead; {events} events, {rate:.0}/s",
-                self.hosts.len()
+                "{connected} of {all} hosts connected, {dead} dead; {events} events, \
+                 {rate:.0}/s{behind}"
             ));
         }
     }

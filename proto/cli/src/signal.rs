@@ -4,16 +4,18 @@
 //! sockets wakes up. The default action is in force from then on, so that a second one kills with
 //! the status that a shell expects.
 //!
+//! SIGHUP kills, unless a tool asks for it to mean "read your files again".
+//!
 //! A file that grows over its limit (`ulimit -f`) raises SIGXFSZ, which would kill: it is ignored,
 //! so that the write fails and the tool can say so and end in order.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// What the signals have said so far.
 #[derive(Debug)]
@@ -43,5 +45,41 @@ impl Signals {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+}
+
+/// SIGHUP as a request to read files again, for tools that run for months.
+#[derive(Debug)]
+pub struct Hangups {
+    wake: UnixStream,
+}
+
+impl Hangups {
+    /// From here on SIGHUP asks, instead of killing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn install() -> io::Result<Hangups> {
+        let (wake, woken_by) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGHUP, woken_by)?;
+        Ok(Hangups { wake })
+    }
+
+    /// Readable when the signal has come since the last [`Hangups::take`].
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Whether the signal has come since this was last asked, once or several times.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        let mut bytes = [0; 64];
+        let mut come = false;
+        while let Ok(1..) = (&self.wake).read(&mut bytes) {
+            come = true;
+        }
+        come
     }
 }

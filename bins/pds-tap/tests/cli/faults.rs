@@ -1,12 +1,9 @@
-use std::io::Write;
-use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tungstenite::Message;
 
-use crate::server::{Authority, Call, Server, error, event, events};
+use crate::server::{Call, Server, error, event, events};
 use crate::tap::{Seen, tap};
 
 #[test]
@@ -16,7 +13,7 @@ fn after_a_reset_in_mid_frame_everything_arrives_once() {
             let upto = 10 * (call.number as u64 + 1);
             call.send_above(&events(1..=upto));
             // The head of a frame of 300 bytes, and a little of it.
-            let _ = call.socket.get_mut().write_all(&[0x82, 126, 1, 44, 1, 2, 3]);
+            call.send_raw(&[0x82, 126, 1, 44, 1, 2, 3]).unwrap();
             call.reset();
         }
         _ => {
@@ -33,7 +30,12 @@ fn after_a_reset_in_mid_frame_everything_arrives_once() {
 #[test]
 fn a_host_that_was_silent_until_it_was_lost_is_asked_for_its_window() {
     let server = Server::start(|mut call: Call| match call.number {
-        0 => call.reset(),
+        0 => {
+            // A reset takes away what was not read: the tap has to have seen that it is open.
+            call.socket.send(Message::Ping(Default::default())).unwrap();
+            while !matches!(call.socket.read(), Ok(Message::Pong(_)) | Err(_)) {}
+            call.reset();
+        }
         _ => {
             call.send_above(&events(1..=3));
             call.hold();
@@ -172,70 +174,83 @@ fn a_host_that_restarts_can_wait_for_a_person() {
 }
 
 #[test]
-fn a_certificate_of_another_name_is_refused() {
-    let authority = Authority::new("other.example");
-    let server = Server::start_tls(Arc::clone(&authority.config), |mut call: Call| call.hold());
-    let dir = tempfile::tempdir().unwrap();
-    let ca = dir.path().join("ca.pem");
-    std::fs::write(&ca, &authority.pem).unwrap();
-    let url = format!("wss://localhost:{}", server.port);
-    let args = ["--host", &url, "--ca", ca.to_str().unwrap(), "--until-idle", "300ms"];
-    let done = tap(&args).finish().ok();
-    assert_eq!(done.frames, [Seen::End]);
-    assert!(done.stderr.contains("certificate"), "{}", done.stderr);
-    assert_eq!(server.cursors(), []);
-}
-
-#[test]
-fn a_host_that_wants_quiet_gets_it_and_is_asked_again() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let answers: [&[u8]; 2] = [
-            b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\n\r\n",
-            b"HTTP/1.1 503 Service Unavailable\r\n\r\n",
-        ];
-        let mut times = Vec::new();
-        for answer in answers {
-            let (mut socket, _) = listener.accept().unwrap();
-            times.push(std::time::Instant::now());
-            socket.write_all(answer).unwrap();
+fn a_message_of_100_mb_is_read_past_in_little_memory() {
+    let server = Server::start(|mut call: Call| {
+        call.send(&event(1, 100));
+        let mut head = vec![0x82, 127];
+        head.extend_from_slice(&100_000_000u64.to_be_bytes());
+        call.send_raw(&head).unwrap();
+        for _ in 0..100 {
+            call.send_raw(&[7; 1_000_000]).unwrap();
         }
-        let (socket, _) = listener.accept().unwrap();
-        let mut socket = tungstenite::accept(socket).unwrap();
-        socket.send(Message::binary(event(1, 10))).unwrap();
-        while socket.read().is_ok() {}
-        times[1] - times[0]
+        call.send(&event(2, 100));
+        call.hold();
     });
-    let done = tap(&["--host", &url]).stop_after(1, 1);
-    assert_eq!(done.seqs(1), [1]);
-    assert!(server.join().unwrap() >= Duration::from_secs(1), "it was not left in quiet");
-    assert!(done.stderr.contains("status 429"), "{}", done.stderr);
-}
-
-#[test]
-fn a_network_that_goes_away_and_comes_back_loses_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve = |listener: TcpListener, upto: u64| {
-        let (socket, _) = listener.accept().unwrap();
-        drop(listener);
-        let mut socket = tungstenite::accept(socket).unwrap();
-        for seq in upto - 5..=upto {
-            socket.send(Message::binary(event(seq, 10))).unwrap();
-        }
-        socket
-    };
-    let server = std::thread::spawn(move || {
-        drop(serve(listener, 6));
-        // Nobody listens for a while.
-        std::thread::sleep(Duration::from_millis(300));
-        let mut socket = serve(TcpListener::bind(address).unwrap(), 11);
-        while socket.read().is_ok() {}
-    });
-    let url = format!("ws://{address}");
-    let done = tap(&["--host", &url, "--cursor", "0"]).stop_after(1, 11);
-    assert_eq!(done.seqs(1), (1..=11).collect::<Vec<u64>>());
+    let mut tap = tap(&["--host", &server.url(), "--cursor", "0"]);
+    tap.until(1, 1);
+    let (before, _) = tap.memory();
+    tap.until(1, 2);
+    let (_, most) = tap.memory();
+    assert!(most < before + 16_000, "{most} KiB, and {before} KiB before");
+    tap.signal(Signal::SIGTERM);
+    let done = tap.finish().ok();
+    assert_eq!(done.seqs(1), [1, 2]);
+    assert_eq!(server.cursors(), [Some(0)], "the connection went on");
+    assert!(
+        done.stderr.contains("a message of 100000000 bytes, over the limit"),
+        "{}",
+        done.stderr
+    );
     done.holds_together();
-    server.join().unwrap();
+}
+
+#[test]
+fn a_message_that_drips_is_given_up_and_asked_for_again() {
+    let server = Server::start(|mut call: Call| match call.number {
+        0 => {
+            call.send_above(&events(1..=3));
+            let whole = event(4, 100_000);
+            let mut head = vec![0x82, 127];
+            head.extend_from_slice(&(whole.len() as u64).to_be_bytes());
+            call.send_raw(&head).unwrap();
+            for byte in whole {
+                if call.send_raw(&[byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        _ => {
+            call.send_above(&events(1..=3));
+            call.send(&event(4, 100_000));
+            call.hold();
+        }
+    });
+    let args = ["--host", &server.url(), "--cursor", "0", "--grace", "500ms"];
+    let done = tap(&args).stop_after(1, 4);
+    assert_eq!(done.seqs(1), [1, 2, 3, 4]);
+    assert_eq!(server.cursors(), [Some(0), Some(3)]);
+    assert!(done.stderr.contains("the host sends too slowly"), "{}", done.stderr);
+    done.holds_together();
+}
+
+#[test]
+fn compressed_frames_were_not_agreed_on_and_cost_nothing_but_the_connection() {
+    let server = Server::start(|mut call: Call| match call.number {
+        0 => {
+            call.send_above(&events(1..=3));
+            // A whole binary frame with the bit of permessage-deflate.
+            call.send_raw(&[0x82 | 0x40, 3, 1, 2, 3]).unwrap();
+            call.hold();
+        }
+        _ => {
+            call.send_above(&events(1..=5));
+            call.hold();
+        }
+    });
+    let done = tap(&["--host", &server.url(), "--cursor", "0"]).stop_after(1, 5);
+    assert!(done.events(1) == events(1..=5), "{:?}", done.seqs(1));
+    assert_eq!(server.cursors(), [Some(0), Some(3)]);
+    assert!(done.stderr.contains("such as a compressed one"), "{}", done.stderr);
+    done.holds_together();
 }

@@ -78,7 +78,7 @@ fn a_slow_reader_loses_nothing_and_stops_the_clocks() {
 
 #[test]
 fn private_addresses_are_not_reached_unless_allowed() {
-    let server = Server::start(|mut call: Call| call.hold());
+    let server = Server::start_plain(|mut call: Call| call.hold());
     let done = bare(&["--host", &server.url()]).finish();
     assert_eq!(done.status.code(), Some(2));
     let expected = format!(
@@ -86,6 +86,11 @@ fn private_addresses_are_not_reached_unless_allowed() {
         server.name()
     );
     assert_eq!(done.stderr, expected);
+    for url in ["ws://[::1]:1", "ws://[::ffff:127.0.0.1]:1", "ws://[fd00::1]:1"] {
+        let done = bare(&["--host", url]).finish();
+        assert_eq!(done.status.code(), Some(2), "{url}");
+        assert!(done.stderr.contains("is no public address"), "{url}: {}", done.stderr);
+    }
     // A name is only known to be private after it was looked up.
     let url = format!("ws://localhost:{}", server.port);
     let done = bare(&["--host", &url]).finish();

@@ -11,6 +11,8 @@ use frame::{Decoder, Frame, HostId, Item, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use crate::server::LOCAL;
+
 /// A frame, made easy to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -38,9 +40,11 @@ pub struct Done {
 /// Longer than anything here takes, on whatever machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts the tool, with short pauses, and private addresses allowed.
+/// Starts the tool, with short pauses, private addresses allowed, and the certificate believed
+/// that all hosts here have.
 pub fn tap(args: &[&str]) -> Tap {
-    bare(&[&["--allow-private", "--retry", "20ms"], args].concat())
+    let ca = LOCAL.1.to_str().unwrap();
+    bare(&[&["--allow-private", "--retry", "20ms", "--ca", ca], args].concat())
 }
 
 /// Starts the tool as it is.
@@ -82,6 +86,17 @@ impl Tap {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
+    /// Memory in KiB: what the process has, and the most that it ever had.
+    pub fn memory(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
     /// Reads until an event of that host and seq has come, or the output ends.
     pub fn until(&mut self, host: u32, seq: u64) {
         let mut decoder = Decoder::default();
@@ -108,11 +123,23 @@ impl Tap {
 
     /// Waits until the tool has said this.
     pub fn says(&self, words: &str) {
+        self.says_times(words, 1);
+    }
+
+    /// Waits until the tool has said this so often.
+    pub fn says_times(&self, words: &str, times: usize) {
+        let said = || self.stderr.lock().unwrap().matches(words).count();
         let deadline = Instant::now() + PATIENCE;
-        while !self.stderr.lock().unwrap().contains(words) {
+        while said() < times {
             assert!(Instant::now() < deadline, "not said: {words:?}: {:?}", self.stderr);
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Reads so much of the output.
+    pub fn read_exact(&mut self, buffer: &mut [u8]) {
+        self.stdout.as_mut().unwrap().read_exact(buffer).unwrap();
+        self.bytes.extend_from_slice(buffer);
     }
 
     /// Asks it to stop when that event has come, and reads to the end.
@@ -145,6 +172,15 @@ impl Tap {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// Waits until something holds.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
