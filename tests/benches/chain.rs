@@ -15,6 +15,7 @@
 
 mod archive;
 mod joints;
+mod kept;
 mod measure;
 mod proofs;
 mod stages;
@@ -34,5 +35,6 @@ fn main() {
     stages::report(&streams);
     proofs::report(&streams);
     archive::report(&streams);
+    kept::report(&streams);
     joints::report(&streams);
 }

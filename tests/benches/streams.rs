@@ -59,6 +59,13 @@ impl Streams {
         Streams { folder, events, once, copies, unknown, index }
     }
 
+    /// Other events once, from one host, as a stream of frames.
+    pub(crate) fn frames_of(&self, events: &[Vec<u8>], name: &str) -> PathBuf {
+        let path = self.scratch(name);
+        write(&path, &capture(events, 1));
+        path
+    }
+
     /// A path for something that a measurement makes.
     pub(crate) fn scratch(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

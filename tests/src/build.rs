@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Every tool, in pipeline order.
-pub const TOOLS: [&str; 12] = [
+pub const TOOLS: [&str; 13] = [
     "plc-fetch",
     "index-build",
     "did-lookup",
@@ -15,6 +15,7 @@ pub const TOOLS: [&str; 12] = [
     "sig-verify",
     "archive-pack",
     "archive-cat",
+    "archive-check",
     "frame-cat",
     "ghost-mon",
     "pds-sim",

@@ -70,6 +70,7 @@ mod window;
 mod writer;
 
 mod marks;
+mod parts;
 mod reader;
 mod replay;
 mod scan;
@@ -85,6 +86,7 @@ mod stored;
 pub use error::{Cause, Damage, Error, Holder, Numbers};
 pub use hosts::{Host, HostMark, HostNo};
 pub use marks::marks;
+pub use parts::{Part, Parts, parts};
 pub use reader::{Query, Reader};
 pub use scan::{Found, Scan};
 pub use stored::{Event, Note};

@@ -256,7 +256,7 @@ fn identities_again(segment: &Segment, key: &Key) -> Result<Vec<Identity>, Error
         Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
     let mut by_ordinal = vec![None; index.rows.len()];
     for row in &index.blocks {
-        let block = match segment.block(row, &mut decoder) {
+        let block = match segment.block(&index, row, &mut decoder) {
             Ok(block) => block,
             Err(Error::Damaged(_)) => continue,
             Err(error) => return Err(error),

@@ -133,7 +133,7 @@ impl Replay {
             Some(State::Bad) | None => return Ok(false),
         }
         let Some(row) = self.index.blocks.get(at) else { return Ok(false) };
-        let state = match self.segment.block(row, &mut self.decoder) {
+        let state = match self.segment.block(&self.index, row, &mut self.decoder) {
             Ok(block) => {
                 if self.cached + block.bytes() > CACHE_BYTES_MAX {
                     self.cached = 0;

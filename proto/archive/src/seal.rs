@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use atproto::identity::Key;
 
-use crate::codec::{Decoder, Plain};
-use crate::content;
+use crate::codec::{Decoder, Given};
+use crate::content::{self, Identity};
 use crate::folder::{Folder, unfinished};
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::image::{Entry, LogImage};
@@ -61,7 +61,7 @@ fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), Error> {
         Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
     let mut events = holdings.events.iter().zip(&index.ordinals);
     for row in &index.blocks {
-        let block = segment.block(row, &mut decoder)?;
+        let block = segment.block(&index, row, &mut decoder)?;
         for at in 0..row.events as usize {
             let Some((expected, ordinal)) = events.next() else { return Err(differs(0)) };
             let same = block.event(at).is_some_and(|event| {
@@ -83,7 +83,7 @@ struct Gathered {
     sections: Vec<u8>,
     dids: Vec<Box<str>>,
     /// By ordinal, for lost events too.
-    identities: Vec<content::Identity>,
+    identities: Vec<Identity>,
     notes: Vec<u8>,
     hosts: Hosts,
     marks: Marks,
@@ -168,7 +168,7 @@ impl Gathered {
                     let verdict = frame.section(frame::Tag::VERDICT);
                     content::identity(key, &host.name, &frame.header, frame.body(), verdict)
                 }
-                None => [0; 16],
+                None => Identity::default(),
             });
         }
         Ok(())
@@ -205,7 +205,14 @@ impl Gathered {
         let events = order.iter().filter_map(|(_, ordinal)| {
             let (at, sections) = self.places.get(*ordinal)?;
             let sections = self.sections.get(sections.clone())?;
-            Some(image.frame(at).map(|frame| Plain { sections, body: frame.body() }))
+            let row = self.rows.get(*ordinal)?;
+            let did = self.dids.get(row.account? as usize)?;
+            Some(image.frame(at).map(|frame| Given {
+                did,
+                seq: row.seq,
+                sections,
+                body: frame.body(),
+            }))
         });
         Ok(Holdings {
             head: image.head,

@@ -52,8 +52,9 @@
 //! |   3 | marks      |      2 | host that moved in this log: host, epoch, seq               |
 //! |   4 | accounts   |      2 | DID, ascending: bytes shared with the one before, bytes of its own, those bytes, events |
 //! |   5 | order      |      2 | event as they came, in columns: account + 1 (0: lost), host, epoch, seq, time_ns, flags; the last but one three as steps from the same host's last epoch and seq and from the last time |
-//! |   6 | identities |      1 | event: 16 bytes                                             |
+//! |   6 | long identities |  1 | event: 16 bytes, as the first version wrote them            |
 //! |   7 | notes      |      1 | control frame: events before it, host + 1 (0: none), length, frame; not there if there are none |
+//! |   8 | identities |      1 | event: 8 bytes, the first half of 16                         |
 //!
 //! An event's place follows: accounts tell at which position of the segment's order each begins,
 //! an event's position is that and how many of its account came before it, blocks tell how many
@@ -70,7 +71,8 @@
 //! segment. Order, hosts and times are kept apart from the events because they are small steps in
 //! order of arrival and would be large ones by account.
 //!
-//! Version 1 is the first.
+//! Version 1 is the first. It has since got a second codec of blocks and part 8 in place of part 6;
+//! a reader from before names the codec that it does not know.
 
 pub(crate) mod contents;
 pub(crate) mod index;
@@ -84,8 +86,9 @@ pub(crate) mod part {
     pub(crate) const MARKS: u16 = 3;
     pub(crate) const ACCOUNTS: u16 = 4;
     pub(crate) const ORDER: u16 = 5;
-    pub(crate) const IDENTITIES: u16 = 6;
+    pub(crate) const LONG_IDENTITIES: u16 = 6;
     pub(crate) const NOTES: u16 = 7;
+    pub(crate) const IDENTITIES: u16 = 8;
 
     /// The name of a part in messages.
     pub(crate) fn name(tag: u16) -> &'static str {
@@ -95,7 +98,7 @@ pub(crate) mod part {
             MARKS => "marks",
             ACCOUNTS => "account table",
             ORDER => "order",
-            IDENTITIES => "identities",
+            LONG_IDENTITIES | IDENTITIES => "identities",
             NOTES => "notes",
             _ => "part",
         }

@@ -78,7 +78,7 @@ mod tests {
                         model.pop_front();
                     }
                 }
-                let mut identity = [0; 16];
+                let mut identity = [0; 8];
                 identity[0] = value;
                 prop_assert_eq!(window.add(identity), new);
             }

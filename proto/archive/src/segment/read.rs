@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::Take;
-use crate::codec::{self, Block, Decoder};
+use crate::codec::{self, Block, Decoder, Meta};
 use crate::content::Identity;
 use crate::error::{Cause, Damage};
 use crate::hosts::Host;
@@ -130,11 +130,17 @@ impl Segment {
     /// The identities by ordinal; `None` where an event was lost.
     pub(crate) fn identities(&self) -> Result<Vec<Option<Identity>>, Error> {
         let events = self.contents.events as usize;
-        self.table(part::IDENTITIES, |bytes| {
-            let (identities, rest) = bytes.as_chunks::<16>();
-            let whole = rest.is_empty() && identities.len() == events;
-            let there = |identity: &Identity| (*identity != [0; 16]).then_some(*identity);
-            whole.then(|| identities.iter().map(there).collect())
+        let tag = match self.contents.part(part::LONG_IDENTITIES) {
+            Some(_) => part::LONG_IDENTITIES,
+            None => part::IDENTITIES,
+        };
+        self.table(tag, |bytes| {
+            let bytes_each = if tag == part::IDENTITIES { 8 } else { 16 };
+            let there =
+                |identity: &Identity| (*identity != Identity::default()).then_some(*identity);
+            let first_half = |each: &[u8]| each.first_chunk().and_then(there);
+            let whole = events.checked_mul(bytes_each) == Some(bytes.len());
+            whole.then(|| bytes.chunks_exact(bytes_each).map(first_half).collect())
         })
     }
 
@@ -146,18 +152,41 @@ impl Segment {
         Ok((bytes, notes))
     }
 
-    pub(crate) fn block(&self, row: &BlockRow, decoder: &mut Decoder) -> Result<Block, Error> {
-        let damaged = |cause| Error::from(Damage::at(&self.path, row.offset, cause));
+    /// A block as it lies in the file.
+    pub(crate) fn block_bytes(&self, row: &BlockRow) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; row.length];
         read_at(&self.file, &self.path, row.offset, &mut bytes)?;
         if crc32c::crc32c(&bytes) != row.crc {
-            return Err(damaged(Cause::Checksum));
+            return Err(Damage::at(&self.path, row.offset, Cause::Checksum).into());
         }
-        decoder.decode(row.codec, &bytes, row.raw, row.events as usize).map_err(damaged)
+        Ok(bytes)
+    }
+
+    pub(crate) fn block(
+        &self,
+        index: &Index,
+        row: &BlockRow,
+        decoder: &mut Decoder,
+    ) -> Result<Block, Error> {
+        let damaged = |cause| Error::from(Damage::at(&self.path, row.offset, cause));
+        let bytes = self.block_bytes(row)?;
+        let form = || damaged(Cause::Form(part::name(part::ORDER)));
+        let metas = index.metas(row).ok_or_else(form)?;
+        decoder.decode(row.codec, &bytes, row.raw, metas.into_iter()).map_err(damaged)
     }
 }
 
 impl Index {
+    /// What is known of a block's events before it is decoded.
+    fn metas(&self, block: &BlockRow) -> Option<Vec<Meta<'_>>> {
+        let places = block.first as usize..block.first as usize + block.events as usize;
+        let metas = self.ordinals.get(places)?.iter().map(|ordinal| {
+            let row = self.rows.get(*ordinal as usize)?;
+            Some(Meta { did: self.accounts.dids.get(row.account? as usize)?, seq: row.seq })
+        });
+        metas.collect()
+    }
+
     /// The block that holds this position.
     pub(crate) fn block_of(&self, position: u32) -> Option<usize> {
         self.blocks.partition_point(|block| block.first <= position).checked_sub(1)

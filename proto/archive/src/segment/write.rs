@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::codec::{BLOCK_BYTES, Encoder, Plain};
+use crate::codec::{BLOCK_BYTES, BLOCK_BYTES_LIMIT, Encoder, Given};
 use crate::content::Identity;
 use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
 use crate::hosts::Host;
@@ -24,7 +24,7 @@ pub(crate) struct Holdings<'a> {
     /// By ordinal, lost events included.
     pub(crate) rows: Vec<Row>,
     /// By position in the segment's order.
-    pub(crate) events: Vec<Plain<'a>>,
+    pub(crate) events: Vec<Given<'a>>,
     pub(crate) accounts: Accounts,
     pub(crate) hosts: Vec<Host>,
     pub(crate) marks: Vec<MarkRow>,
@@ -59,7 +59,7 @@ pub(crate) fn write(
 
 fn write_blocks(
     out: &mut Out<'_>,
-    mut events: &[Plain<'_>],
+    mut events: &[Given<'_>],
     level: i32,
 ) -> Result<Vec<BlockRow>, Error> {
     let mut encoder = Encoder::new(level).map_err(|source| out.failed("compress", source))?;
@@ -84,12 +84,13 @@ fn write_blocks(
     Ok(blocks)
 }
 
-/// How many of these events make the next block.
-fn block_events(events: &[Plain<'_>]) -> usize {
+/// How many of these events make the next block. Accounts are kept whole as far as it goes.
+fn block_events(events: &[Given<'_>]) -> usize {
     let mut bytes = 0;
-    let whole = events.iter().position(|event| {
+    let whole = events.iter().zip(1..).position(|(event, next)| {
         bytes += event.body.len() + event.sections.len();
-        bytes >= BLOCK_BYTES
+        let last = events.get(next).is_none_or(|next| next.did != event.did);
+        bytes >= BLOCK_BYTES_LIMIT || last && bytes >= BLOCK_BYTES
     });
     whole.map_or(events.len(), |last| last + 1)
 }

@@ -18,3 +18,47 @@ fn version_1_is_read_and_gone_on_with() {
     let again = pack(dir.path(), small(), &sent, true).unwrap();
     assert_eq!((again.events, again.duplicates), (0, 14));
 }
+
+/// What version 1 kept under plain zstd goes into a new archive, which takes it apart.
+#[test]
+fn an_archive_of_version_1_is_written_anew_by_what_it_gives_back() {
+    let old = tempfile::tempdir().unwrap();
+    copy(&fixture("v1"), old.path());
+    let mut stream = Stream::new();
+    let mut reader = Reader::open(old.path()).unwrap();
+    let mut scan = reader.scan(Query::default());
+    let mut named = std::collections::HashSet::new();
+    loop {
+        let (host, bytes) = match scan.next().unwrap() {
+            None => break,
+            Some(Found::Event(event)) => {
+                let mut bytes = Vec::new();
+                event.put(&mut bytes).unwrap();
+                (Some((event.host, event.from.clone())), bytes)
+            }
+            Some(Found::Note(note)) => {
+                let mut bytes = Vec::new();
+                note.put(&mut bytes).unwrap();
+                (note.host.map(|(number, host)| (number, host.clone())), bytes)
+            }
+            Some(other) => panic!("{other:?}"),
+        };
+        if let Some((number, host)) = host
+            && named.insert(number)
+        {
+            frame::host::put(&mut stream.bytes, number.id(), host.role, &host.name).unwrap();
+        }
+        stream.bytes.extend_from_slice(&bytes);
+    }
+    let new = tempfile::tempdir().unwrap();
+    pack(new.path(), small(), &stream, true).unwrap();
+    assert_eq!(read_all(new.path()), read_all(old.path()));
+}
+
+#[test]
+fn version_2_of_the_codec_is_read() {
+    let sent = Stream { bytes: std::fs::read(fixture("input.frames")).unwrap() };
+    let dir = tempfile::tempdir().unwrap();
+    copy(&fixture("v2"), dir.path());
+    assert_eq!(read_all(dir.path()), expected(&sent));
+}

@@ -1,0 +1,168 @@
+//! How few bytes an archive keeps, by what they are, beside the goals and the least there can be.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::measure::{grouped, reap};
+use crate::streams::Streams;
+
+/// The level that archives of these tables have, and their peer.
+const LEVEL: i32 = 19;
+
+/// 128 MiB, so that everything lies in one window.
+const WINDOW_LOG: u32 = 27;
+
+/// Recorded events that may not be in the repository lie here, unless `SOVEREIGN_DATA` says where.
+const DATA: &str = "../shared/data";
+
+struct Sample {
+    name: &'static str,
+    /// Below [`DATA`]; none for the capture of the tests.
+    file: Option<&'static str>,
+    /// Events at its beginning that are left out.
+    skip: usize,
+    /// What is to be saved of the events' bytes, in percent.
+    goal: Option<f64>,
+}
+
+const SAMPLES: [Sample; 3] = [
+    Sample {
+        name: "the real network, each account once",
+        file: Some("wild/firehose.u32be.zst"),
+        skip: 0,
+        goal: Some(52.0),
+    },
+    Sample {
+        name: "400 busy accounts, a later stretch",
+        file: Some("busy/firehose.u32be.zst"),
+        skip: 1200,
+        goal: Some(90.0),
+    },
+    Sample { name: "the capture of the tests", file: None, skip: 0, goal: None },
+];
+
+/// Prints all samples that are here.
+pub(crate) fn report(streams: &Streams) {
+    println!(
+        "\nKEPT: archive-pack --unproved --seal --level {LEVEL}, one segment; the whole folder counts, its"
+    );
+    println!("index and the next log too, and archive-cat has given back every byte.");
+    for sample in &SAMPLES {
+        let events = match sample.file.map(data) {
+            None => streams.events.clone(),
+            Some(path) if path.exists() => events(&path),
+            Some(path) => {
+                println!("\n{}: {} is not here", sample.name, path.display());
+                continue;
+            }
+        };
+        of(streams, sample, &events[sample.skip..]);
+    }
+}
+
+fn data(file: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::env::var_os("SOVEREIGN_DATA").map_or(root.join(DATA), PathBuf::from).join(file)
+}
+
+fn events(path: &Path) -> Vec<Vec<u8>> {
+    let file = std::fs::File::open(path).expect("a capture");
+    e2e::split(&zstd::decode_all(file).expect("zstd"))
+}
+
+fn of(streams: &Streams, sample: &Sample, events: &[Vec<u8>]) {
+    let frames = streams.frames_of(events, "kept.frames");
+    let folder = streams.scratch("kept");
+    let raw = events.iter().map(Vec::len).sum::<usize>() as f64;
+    let mut pack = e2e::tool("archive-pack");
+    pack.args(["--unproved", "--seal", "--level", &LEVEL.to_string()]);
+    pack.args(["--segment-bytes", "256MiB"]).arg("--out").arg(&folder).arg(&frames);
+    let begun = Instant::now();
+    let cpu = reap("archive-pack", &mut pack.spawn().expect("archive-pack"));
+    let wall = begun.elapsed().as_secs_f64();
+    let kept = length(&folder);
+    let begun = Instant::now();
+    assert!(back(streams, &folder) == events, "the archive gives back other bytes");
+    let replay = begun.elapsed().as_secs_f64();
+
+    let (count, saved) = (events.len() as f64, 100.0 - 100.0 * kept / raw);
+    println!("\n{}: {} events, {} bytes", sample.name, grouped(count), grouped(raw));
+    print!("  kept {} bytes: {saved:.2}% saved", grouped(kept));
+    match sample.goal {
+        Some(goal) => println!(" (goal {goal}%, {:+.2})", saved - goal),
+        None => println!(),
+    }
+    let peer = 100.0 - 100.0 * zstd(events) / raw;
+    println!(
+        "  zstd -{LEVEL} --long={WINDOW_LOG} over the same in order of arrival: {peer:.2}% saved"
+    );
+    println!(
+        "  packed {} events/CPU s in {wall:.1} s; replayed and compared {} events/s",
+        grouped(count / cpu),
+        grouped(count / replay)
+    );
+    table(&parts(&folder), kept, raw);
+    std::fs::remove_dir_all(&folder).expect("the archive");
+}
+
+fn table(parts: &Value, kept: f64, raw: f64) {
+    println!("  {:<24} {:>14} {:>12} {:>9}", "part", "bytes as came", "bytes kept", "of all");
+    let row = |name: &str, came: f64, bytes: f64| {
+        let share = 100.0 * bytes / raw;
+        println!("  {name:<24} {:>14} {:>12} {share:>8.2}%", grouped(came), grouped(bytes));
+    };
+    for part in parts["parts"].as_array().expect("parts") {
+        let number = |name: &str| part[name].as_f64().expect("a number");
+        row(part["name"].as_str().expect("a name"), number("came"), number("kept"));
+    }
+    let floor = parts["floor_bytes"].as_f64().expect("a number");
+    println!(
+        "  signatures and hashes that can't be worked out: {}; all else adds {:.1}% to that",
+        grouped(floor),
+        100.0 * (kept - floor) / floor
+    );
+}
+
+/// What archive-check says of the segments.
+fn parts(folder: &Path) -> Value {
+    let mut check = e2e::tool("archive-check");
+    let output = check.args(["--parts", "--json"]).arg(folder).output().expect("archive-check");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The events of the archive, in its order.
+fn back(streams: &Streams, folder: &Path) -> Vec<Vec<u8>> {
+    let raw = streams.scratch("back.u32be");
+    let mut cat = e2e::tool("archive-cat");
+    let mut cat = cat.arg(folder).stdout(Stdio::piped()).spawn().expect("archive-cat");
+    let mut events = e2e::tool("frame-cat");
+    events.args(["--events", "--force", "--raw"]).arg(&raw).stdout(Stdio::null());
+    events.stdin(cat.stdout.take().expect("its output"));
+    let mut events = events.spawn().expect("frame-cat");
+    reap("archive-cat", &mut cat);
+    reap("frame-cat", &mut events);
+    e2e::split(&std::fs::read(&raw).expect("the events"))
+}
+
+fn length(folder: &Path) -> f64 {
+    let files = std::fs::read_dir(folder).expect("the archive");
+    files.map(|file| file.expect("a file").metadata().expect("its length").len()).sum::<u64>()
+        as f64
+}
+
+/// How many bytes zstd makes of the events behind their lengths.
+fn zstd(events: &[Vec<u8>]) -> f64 {
+    use std::io::Write;
+    let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL).expect("zstd");
+    encoder.long_distance_matching(true).expect("zstd takes it");
+    encoder.window_log(WINDOW_LOG).expect("zstd takes it");
+    for event in events {
+        encoder.write_all(&(event.len() as u32).to_be_bytes()).expect("zstd");
+        encoder.write_all(event).expect("zstd");
+    }
+    encoder.finish().expect("zstd").len() as f64
+}
