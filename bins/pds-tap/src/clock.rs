@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A shorter delay is work.
-const STALL_MIN: Duration = Duration::from_millis(100);
+/// A shorter delay is work: a host's turn takes less than a tenth of this.
+const STALL_MIN: Duration = Duration::from_millis(20);
 
 /// A clock that stands still while nothing is read.
 #[derive(Clone, Copy, Debug, Default)]

@@ -190,7 +190,7 @@ impl Host {
 
     /// Whether it calls itself a relay where it should be a PDS.
     pub(crate) fn is_posing(&self, server: Option<&str>) -> bool {
-        let is_relay = server.is_some_and(|server| server.starts_with("atproto-relay"));
+        let is_relay = server.is_some_and(|server| server.contains("atproto-relay"));
         self.target.role == Role::Pds && is_relay && !self.described
     }
 

@@ -45,12 +45,18 @@ impl Tap<'_> {
         }
         self.discover()?;
         let mut joins = 0;
-        for index in 0..self.hosts.len() {
+        // Hosts that fail at once and are due again must not be in the way of those behind them.
+        let (from, count) = (self.look_from, self.hosts.len());
+        for index in (from..count).chain(0..from.min(count)) {
             let Some(host) = self.hosts.get_mut(index) else { break };
             match host.due(now, &self.settings) {
                 Due::Later(None) => {}
                 Due::Later(Some(when)) => self.look_at = self.look_at.min(when),
-                Due::Connect if joins == JOINS_MAX => {
+                Due::Connect if joins >= JOINS_MAX => {
+                    if joins == JOINS_MAX {
+                        self.look_from = index;
+                        joins += 1;
+                    }
                     self.look_at = self.look_at.min(now + JOINS_EVERY);
                 }
                 Due::Connect => {

@@ -206,7 +206,14 @@ impl Turn<'_, '_> {
                 None => self.unreadable(body)?,
             },
             Message::Text(body) => self.unreadable(body)?,
-            Message::TooLong { bytes } => self.stream.too_long(self.host, bytes),
+            Message::TooLong { bytes, beginning } => {
+                let seq = match envelope::read(beginning) {
+                    Some(Envelope::Event { seq, .. }) => Some(seq),
+                    _ => None,
+                };
+                let about = (bytes, seq);
+                self.stream.too_long(self.index, self.host, about, self.time_ns)?;
+            }
             Message::Close { code, reason } => {
                 let code = code.map_or_else(String::new, |code| format!(" with code {code}"));
                 let reason = shown(Some(&String::from_utf8_lossy(reason)));

@@ -100,30 +100,8 @@ impl<'c> Stream<'c> {
         body: &[u8],
         time_ns: u64,
     ) -> anyhow::Result<()> {
-        let last = host.cursor.seq();
-        match host.cursor.take(seq) {
-            Seen::Stale { back } => {
-                self.counters.seq_order.add(1);
-                self.cli.stats().dropped(1);
-                if back {
-                    self.counters.seq_back.add(1);
-                    let (name, last) = (host.name(), last.unwrap_or(0));
-                    self.voice.warn(format_args!(
-                        "{name}: goes back to seq {seq} behind {last}; dropped"
-                    ));
-                }
-                return Ok(());
-            }
-            Seen::New { first, hole, jump } => {
-                host.backoff.reset();
-                self.counters.seq_jumps.add(u64::from(jump));
-                self.introduce(host)?;
-                if let Some(after) = hole {
-                    self.hole(host, Hole { after, until: seq }, time_ns)?;
-                }
-                let due = if first { MARK_FIRST } else { MARK_EVERY };
-                self.move_on(index, host, due);
-            }
+        if !self.take(index, host, seq, time_ns)? {
+            return Ok(());
         }
         let header = Header {
             host: host.id,
@@ -136,6 +114,43 @@ impl<'c> Stream<'c> {
         host.last_ns = time_ns;
         frame::put(self.output.buffer(), &header, body)?;
         self.output.commit(&header)
+    }
+
+    /// Moves a host's cursor to a seq. `false` when that is not above the last one: what has it is
+    /// dropped.
+    fn take(
+        &mut self,
+        index: usize,
+        host: &mut Host,
+        seq: u64,
+        time_ns: u64,
+    ) -> anyhow::Result<bool> {
+        let last = host.cursor.seq();
+        match host.cursor.take(seq) {
+            Seen::Stale { back } => {
+                self.counters.seq_order.add(1);
+                self.cli.stats().dropped(1);
+                if back {
+                    self.counters.seq_back.add(1);
+                    let (name, last) = (host.name(), last.unwrap_or(0));
+                    self.voice.warn(format_args!(
+                        "{name}: goes back to seq {seq} behind {last}; dropped"
+                    ));
+                }
+                Ok(false)
+            }
+            Seen::New { first, hole, jump } => {
+                host.backoff.reset();
+                self.counters.seq_jumps.add(u64::from(jump));
+                self.introduce(host)?;
+                if let Some(after) = hole {
+                    self.hole(host, Hole { after, until: seq }, time_ns)?;
+                }
+                let due = if first { MARK_FIRST } else { MARK_EVERY };
+                self.move_on(index, host, due);
+                Ok(true)
+            }
+        }
     }
 
     /// Writes the host's name before its first frame.
@@ -165,7 +180,7 @@ impl<'c> Stream<'c> {
         self.mark_at = Some(self.mark_at.map_or(due, |at| at.min(due)));
     }
 
-    /// A message that can't be read has come. It moves nothing.
+    /// A message that can't be read has come. It has no seq that could move the mark.
     ///
     /// # Errors
     /// What the system says about the file of rejects.
@@ -189,14 +204,30 @@ impl<'c> Stream<'c> {
         Ok(())
     }
 
-    /// A message over the limit has been read past.
-    pub(crate) fn too_long(&mut self, host: &Host, bytes: u64) {
+    /// A message over the limit has been read past. If its seq is known it moves the mark, or the
+    /// host would send it again after every break.
+    ///
+    /// # Errors
+    /// As [`Output::flush`].
+    pub(crate) fn too_long(
+        &mut self,
+        index: usize,
+        host: &mut Host,
+        (bytes, seq): (u64, Option<u64>),
+        time_ns: u64,
+    ) -> anyhow::Result<()> {
+        if let Some(seq) = seq
+            && !self.take(index, host, seq, time_ns)?
+        {
+            return Ok(());
+        }
         self.counters.too_big.add(1);
         self.cli.stats().refused(1);
         let (name, limit) = (host.name(), frame::EVENT_BYTES_MAX);
         self.voice.warn(format_args!(
             "{name}: a message of {bytes} bytes, over the limit of {limit}; read past"
         ));
+        Ok(())
     }
 
     /// When the next mark is to be made, if anything has moved.

@@ -67,8 +67,9 @@ pub(crate) struct Tap<'c> {
     /// Hosts that hold data which has left their sockets.
     pub(crate) holding: VecDeque<usize>,
     pub(crate) clock: Clock,
-    /// When the hosts are to be looked at next.
+    /// When the hosts are to be looked at next, and at which first.
     pub(crate) look_at: Instant,
+    pub(crate) look_from: usize,
     /// Since when nothing has come from any host.
     pub(crate) quiet_since: Instant,
     began: Instant,
@@ -147,6 +148,7 @@ impl<'c> Tap<'c> {
             holding: VecDeque::new(),
             clock: Clock::default(),
             look_at: now,
+            look_from: 0,
             quiet_since: now,
             began: now,
             output_gone: false,
@@ -177,10 +179,7 @@ impl<'c> Tap<'c> {
         self.has_begun = self.discovery.is_empty();
         while !self.cli.stopping() && !self.output_gone && !self.is_over()? {
             self.wait()?;
-            let began = Instant::now();
             self.turn()?;
-            // What takes long here is a full output.
-            self.clock.stood(began.elapsed());
         }
         for connection in self.hosts.iter_mut().filter_map(|host| host.connection.as_mut()) {
             connection.close();
@@ -225,7 +224,7 @@ impl<'c> Tap<'c> {
         while let Some(token) = self.poller.ready(n) {
             n += 1;
             match token {
-                Token::Host(index) => self.serve(index)?,
+                Token::Host(index) => self.serve_in_time(index)?,
                 Token::Errands => self.take_answers()?,
                 Token::Hangup if self.hangups.take() => self.read_again()?,
                 Token::Output => self.output_gone = true,
@@ -238,8 +237,25 @@ impl<'c> Tap<'c> {
             if let Some(host) = self.hosts.get_mut(index) {
                 host.queued = false;
             }
-            self.serve(index)?;
+            self.serve_in_time(index)?;
         }
+        let began = Instant::now();
+        self.see_to_the_rest()?;
+        self.clock.stood(began.elapsed());
+        Ok(())
+    }
+
+    /// Serves a host. What takes long in that is a full output: the clock stands still then, before
+    /// anybody is judged by it.
+    fn serve_in_time(&mut self, index: usize) -> anyhow::Result<()> {
+        let began = Instant::now();
+        self.serve(index)?;
+        self.clock.stood(began.elapsed());
+        Ok(())
+    }
+
+    /// What is to be done by time rather than for a socket.
+    fn see_to_the_rest(&mut self) -> anyhow::Result<()> {
         self.bound_unfinished()?;
         if self.clock.now() >= self.look_at {
             self.look()?;

@@ -126,7 +126,7 @@ impl Source {
                         batch.extend_from_slice(line);
                         batch.push(b'\n');
                     }
-                    Ok(Some(Message::TooLong { bytes })) => {
+                    Ok(Some(Message::TooLong { bytes, .. })) => {
                         let error = anyhow::anyhow!("an operation of {bytes} bytes");
                         break Some(End::Broken(error, None));
                     }

@@ -229,7 +229,7 @@ fn a_message_that_drips_is_given_up_and_asked_for_again() {
     let args = ["--host", &server.url(), "--cursor", "0", "--grace", "500ms"];
     let done = tap(&args).stop_after(1, 4);
     assert_eq!(done.seqs(1), [1, 2, 3, 4]);
-    assert_eq!(server.cursors(), [Some(0), Some(3)]);
+    assert_eq!(server.cursors(), [Some(0), Some(3)], "{}", done.stderr);
     assert!(done.stderr.contains("the host sends too slowly"), "{}", done.stderr);
     done.holds_together();
 }
@@ -253,4 +253,28 @@ fn compressed_frames_were_not_agreed_on_and_cost_nothing_but_the_connection() {
     assert_eq!(server.cursors(), [Some(0), Some(3)]);
     assert!(done.stderr.contains("such as a compressed one"), "{}", done.stderr);
     done.holds_together();
+}
+
+#[test]
+fn an_event_that_is_too_long_moves_the_mark_so_that_it_does_not_come_again() {
+    let server = Server::start(|mut call: Call| {
+        call.send_above(&events(1..=3));
+        if call.cursor < Some(4) {
+            call.send(&event(4, 6_000_000));
+            // Its reader is through with it when it answers.
+            call.socket.send(Message::Ping(Default::default())).unwrap();
+            while !matches!(call.socket.read(), Ok(Message::Pong(_)) | Err(_)) {}
+            return call.reset();
+        }
+        call.send_above(&events(5..=6));
+        call.hold();
+    });
+    let mut tap = tap(&["--host", &server.url(), "--cursor", "0"]);
+    tap.until(1, 6);
+    tap.signal(Signal::SIGTERM);
+    let done = tap.finish().ok();
+    assert_eq!(done.seqs(1), [1, 2, 3, 5, 6]);
+    assert_eq!(server.cursors(), [Some(0), Some(4)]);
+    assert_eq!(done.stderr.matches("over the limit of 5000000; read past").count(), 1);
+    assert_eq!(done.mark(1), Some((0, 6)));
 }

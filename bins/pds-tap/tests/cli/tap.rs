@@ -25,7 +25,7 @@ pub enum Seen {
 
 pub struct Tap {
     child: Child,
-    reader: JoinHandle<()>,
+    reader: Option<JoinHandle<()>>,
     stderr: Arc<Mutex<String>>,
     pub stdout: Option<ChildStdout>,
     bytes: Vec<u8>,
@@ -77,7 +77,7 @@ pub fn start(command: &mut Command) -> Tap {
             text.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
         }
     });
-    Tap { child, reader, stderr, stdout, bytes: Vec::new() }
+    Tap { child, reader: Some(reader), stderr, stdout, bytes: Vec::new() }
 }
 
 impl Tap {
@@ -155,7 +155,7 @@ impl Tap {
             stdout.read_to_end(&mut self.bytes).unwrap();
         }
         let status = self.wait();
-        self.reader.join().unwrap();
+        self.reader.take().unwrap().join().unwrap();
         let stderr = self.stderr.lock().unwrap().clone();
         Done { status, frames: frames(&self.bytes), stderr }
     }
@@ -172,6 +172,14 @@ impl Tap {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+impl Drop for Tap {
+    /// A test that failed leaves none behind, which would call at ports that others have by then.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -14,6 +14,9 @@ const CONTROL_BYTES_MAX: usize = 125;
 /// because its length is only a claim.
 const RESERVED_BYTES_MAX: usize = 64 << 10;
 
+/// So much is kept of the beginning of a message that is read past.
+const BEGINNING_BYTES_MAX: usize = 64 << 10;
+
 /// What the peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +29,8 @@ pub enum Message<'a> {
     TooLong {
         /// Its length.
         bytes: u64,
+        /// How it begins: as much as is kept, which may be enough to know what it was.
+        beginning: &'a [u8],
     },
     /// Is anybody there? [`Connection::next`](super::Connection::next) answers it by itself.
     Ping(&'a [u8]),
@@ -160,8 +165,9 @@ impl Decoder {
                         self.end();
                         return Ok(Some(of_text(self.text, piece)));
                     }
-                    if !self.skip {
-                        self.gather(piece, left);
+                    match self.skip {
+                        true => self.keep_beginning(piece),
+                        false => self.gather(piece, left),
                     }
                     if left != 0 {
                         self.place = Place::Data { left, last };
@@ -251,7 +257,8 @@ impl Decoder {
         }
         if self.bytes > self.limits.message_bytes_max as u64 {
             self.skip = true;
-            self.message = Vec::new();
+            self.message.truncate(BEGINNING_BYTES_MAX);
+            self.message.shrink_to_fit();
         }
         self.place = Place::Data { left: length, last: header.is_final };
         Ok(())
@@ -265,13 +272,20 @@ impl Decoder {
         self.message.extend_from_slice(piece);
     }
 
+    fn keep_beginning(&mut self, piece: &[u8]) {
+        let most = BEGINNING_BYTES_MAX.min(self.limits.message_bytes_max);
+        let room = most.saturating_sub(self.message.len()).min(piece.len());
+        self.message.reserve_exact(room);
+        self.message.extend_from_slice(piece.get(..room).unwrap_or_default());
+    }
+
     /// The last piece has come: the gathered message, or word of what was read past.
     fn whole(&mut self) -> Message<'_> {
         self.end();
-        if self.skip {
-            return Message::TooLong { bytes: self.bytes };
-        }
         self.handed = Handed::Message;
+        if self.skip {
+            return Message::TooLong { bytes: self.bytes, beginning: &self.message };
+        }
         of_text(self.text, &self.message)
     }
 

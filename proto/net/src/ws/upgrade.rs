@@ -79,8 +79,9 @@ impl Upgrade {
         if foreign.iter().any(|name| headers.get(*name).is_some_and(|value| !value.is_empty())) {
             return Err(Error::Upgrade("it agrees to what was not asked for"));
         }
-        let server = headers.get("server").and_then(|value| value.to_str().ok());
-        Ok(server.map(|text| text.chars().take(100).collect::<String>().into()))
+        let servers = headers.get_all("server").iter().filter_map(|value| value.to_str().ok());
+        let server: String = servers.collect::<Vec<&str>>().join(", ").chars().take(100).collect();
+        Ok((!server.is_empty()).then(|| server.into()))
     }
 }
 
@@ -122,11 +123,11 @@ mod tests {
     #[test]
     fn what_comes_behind_the_head_is_counted() {
         let (mut upgrade, _) = begun();
-        let text = answer(&upgrade, "server: atproto-relay\r\n") + "tail";
+        let text = answer(&upgrade, "server: front\r\nserver: atproto-relay\r\n") + "tail";
         let (first, second) = text.as_bytes().split_at(20);
         assert!(upgrade.take(first).unwrap().is_none());
         let opened = upgrade.take(second).unwrap().unwrap();
-        assert_eq!((opened.tail, opened.server.as_deref()), (4, Some("atproto-relay")));
+        assert_eq!((opened.tail, opened.server.as_deref()), (4, Some("front, atproto-relay")));
     }
 
     #[test]

@@ -58,6 +58,9 @@ fn drain(connection: &mut Connection) -> (Vec<String>, Error) {
                 Ok(Some(Message::Binary(bytes))) => {
                     messages.push(format!("{} {:?}", bytes.len(), bytes.first()));
                 }
+                Ok(Some(Message::TooLong { bytes, .. })) => {
+                    messages.push(format!("too long: {bytes}"));
+                }
                 Ok(Some(other)) => messages.push(format!("{other:?}")),
                 Ok(None) => break,
                 Err(error) => return (messages, error),
@@ -80,7 +83,7 @@ fn send_all<S: Read + Write>(socket: &mut WebSocket<S>) {
 fn all_sent() -> Vec<String> {
     let mut expected: Vec<String> =
         (0..200u32).map(|n| format!("{} {:?}", n * 97, (n > 0).then_some(n as u8))).collect();
-    expected.push("TooLong { bytes: 300000 }".into());
+    expected.push("too long: 300000".into());
     expected.push("Ping([1, 2])".into());
     expected.push("100000 Some(8)".into());
     expected
@@ -197,4 +200,48 @@ fn a_control_frame_is_masked_with_changing_bytes() {
     assert_ne!(first[2..6], second[2..6]);
     let plain: Vec<u8> = first[6..].iter().zip(&first[2..6]).map(|(a, b)| a ^ b).collect();
     assert_eq!(plain, b"abc");
+}
+
+/// How often memory is taken while so many events arrive over TLS, the handshake with them.
+fn allocations(events: usize) -> u64 {
+    let authority = Authority::new("localhost");
+    let config = Arc::clone(&authority.server);
+    let port = serve(move |socket| {
+        let tls = ServerConnection::new(config).unwrap();
+        let mut socket = accept(StreamOwned::new(tls, socket));
+        for _ in 0..events {
+            socket.send(Sent::binary(vec![7; 5400])).unwrap();
+        }
+        socket.close(None).unwrap();
+        // Until the other side is gone, so that nothing is cut off.
+        while socket.read().is_ok() {}
+    });
+    let mut connection = start(&format!("wss://localhost:{port}"), &authority.client());
+    let mut scratch = Scratch::new();
+    let (mut come, mut closed) = (0, false);
+    let counted = allocation_counter::measure(|| {
+        while !closed {
+            if !connection.holds_data() {
+                wait(&connection);
+            }
+            let count = match connection.on_ready(&mut scratch).unwrap() {
+                Progress::Waiting => 0,
+                Progress::Opened(count) | Progress::Read(count) => count,
+            };
+            let mut input = scratch.bytes(count);
+            while let Some(message) = connection.next(&mut input).unwrap() {
+                come += usize::from(matches!(message, Message::Binary(_)));
+                closed |= matches!(message, Message::Close { .. });
+            }
+        }
+    });
+    assert_eq!(come, events);
+    counted.count_total
+}
+
+#[test]
+fn an_event_over_tls_costs_few_allocations() {
+    let (few, many) = (allocations(1000), allocations(5000));
+    let each = (many - few) as f64 / 4000.0;
+    assert!(each <= 2.0, "{each} an event");
 }
