@@ -47,6 +47,10 @@ impl Deny {
     }
 
     fn add(&mut self, line: &str) -> Result<(), net::Error> {
+        if let Ok(address) = line.parse::<IpAddr>() {
+            self.addresses.insert(address.to_canonical());
+            return Ok(());
+        }
         // `*.example.com` and `.example.com` are what other programs call a domain.
         let line = line.strip_prefix('*').unwrap_or(line);
         let endpoint = crate::hosts::parse(line.strip_prefix('.').unwrap_or(line))?;
@@ -92,7 +96,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deny");
         let text = "# no\nEvil.example # all of it\n*.worse.example\nhttps://a.example:8443/\n\
-                    192.0.2.7\n[2001:db8::1]\n127.0.0.1:99\n";
+                    192.0.2.7\n[2001:db8::1]\n2001:db8::3\n127.0.0.1:99\n";
         fs::write(&path, text).unwrap();
         let deny = Deny::read(&[path]).unwrap();
         for (name, denied) in [
@@ -110,6 +114,7 @@ mod tests {
             ("[::ffff:192.0.2.7]", true),
             ("[2001:db8::1]:9", true),
             ("[2001:db8::2]", false),
+            ("[2001:db8::3]", true),
             ("127.0.0.1:99", true),
             ("127.0.0.1:98", false),
         ] {

@@ -1,6 +1,6 @@
 //! One host: where it is, where its stream stands, and what is being done to hear it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use frame::HostId;
@@ -88,6 +88,8 @@ pub(crate) struct Host {
     pub(crate) connection: Option<Connection>,
     /// What the connection is watched for; `None` when it isn't.
     pub(crate) watched: Option<Interest>,
+    /// The address that is used, or was last.
+    pub(crate) address: Option<IpAddr>,
     /// Addresses that have not been tried yet.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) backoff: Backoff,
@@ -145,6 +147,7 @@ impl Host {
             phase: Phase::Waiting(now),
             connection: None,
             watched: None,
+            address: None,
             addresses: Vec::new(),
             backoff: Backoff::new(retry),
             place: None,

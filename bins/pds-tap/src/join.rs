@@ -155,6 +155,7 @@ impl Tap<'_> {
         let limits = Limits { message_bytes_max: frame::EVENT_BYTES_MAX, ..Limits::default() };
         let until = self.clock.now() + self.settings.connect;
         host.phase = Phase::Trying(until);
+        host.address = Some(address.ip());
         self.look_at = self.look_at.min(until);
         if !host.target.named {
             match self.crowd.enter(&host.target.endpoint, address.ip()) {

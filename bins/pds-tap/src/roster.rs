@@ -107,8 +107,21 @@ impl Tap<'_> {
         self.tell_left_out(self.sources.left_out());
         let before = self.count_wanted();
         self.arrange()?;
+        self.leave_denied_addresses()?;
         let after = self.count_wanted();
         self.stream.voice.loud(format_args!("files read again: {after} hosts, {before} before"));
+        Ok(())
+    }
+
+    /// Leaves those whose names lead to addresses that are denied by now.
+    fn leave_denied_addresses(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.hosts.len() {
+            let Some(host) = self.hosts.get(index) else { break };
+            let denied = |address| self.sources.deny().denies_address(address);
+            if host.connection.is_some() && host.address.is_some_and(denied) {
+                self.lost(index, &anyhow!("its address is denied"))?;
+            }
+        }
         Ok(())
     }
 

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -14,6 +15,11 @@ fn after_a_reset_in_mid_frame_everything_arrives_once() {
             call.send_above(&events(1..=upto));
             // The head of a frame of 300 bytes, and a little of it.
             call.send_raw(&[0x82, 126, 1, 44, 1, 2, 3]).unwrap();
+            if call.number % 2 == 1 {
+                // And the head of a record of TLS, and a little of that.
+                let mut tcp = call.socket.get_ref().wire.tcp();
+                tcp.write_all(&[23, 3, 3, 1, 44, 9, 9]).unwrap();
+            }
             call.reset();
         }
         _ => {

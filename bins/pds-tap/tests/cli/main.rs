@@ -14,5 +14,7 @@ mod faults;
 mod joining;
 /// How much, how fast, how long: limits of a host, and the pressure of a slow reader.
 mod limits;
+/// Names that the tests give to hosts, and take away.
+mod names;
 /// Arguments, signals, and the reader of the output.
 mod process;

@@ -245,7 +245,16 @@ impl Server {
         tls: Option<Arc<ServerConfig>>,
         work: impl Fn(Visit) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::visited_at("127.0.0.1:0", tls, work)
+    }
+
+    /// As [`Server::visited`], at this address.
+    pub fn visited_at(
+        address: &str,
+        tls: Option<Arc<ServerConfig>>,
+        work: impl Fn(Visit) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, calls) = channel();
         let log = Arc::new(CallLog { cursors: Mutex::default(), sender: Mutex::new(sender) });
@@ -338,7 +347,8 @@ fn secret(key: &rcgen::KeyPair) -> PrivateKeyDer<'static> {
 
 /// The certificate of all hosts here, and the file by which the tap believes it.
 pub static LOCAL: LazyLock<(Authority, PathBuf)> = LazyLock::new(|| {
-    let authority = Authority::new(&["localhost", "127.0.0.1"]);
+    let authority =
+        Authority::new(&["localhost", "127.0.0.1", "::1", "*.evil.test", "pds.good.test"]);
     let name = format!("pds-tap-{}.pem", std::process::id());
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, &authority.pem).unwrap();
