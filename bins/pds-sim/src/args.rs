@@ -24,6 +24,8 @@ pub struct Args {
     #[command(flatten)]
     pub replay: Replay,
     #[command(flatten)]
+    pub load: Load,
+    #[command(flatten)]
     pub plc: Plc,
     #[command(flatten)]
     pub faults: Faults,
@@ -166,6 +168,24 @@ pub struct Replay {
 }
 
 #[derive(Debug, Group)]
+#[command(next_help_heading = "A network under load")]
+pub struct Load {
+    /// Hosts, with an address each, send the events of the backfill again and again, each under
+    /// the next number and with its time to the nanosecond: --events live ones in all, at --rate,
+    /// a few hosts most of them. Cheap enough for 10,000 hosts; --truth has a line for each of them
+    #[arg(long, requires = "tls", conflicts_with_all = ["replay", "relay", "dns_listen", "spread", "web", "window", "start_time"])]
+    pub load: bool,
+
+    /// Hosts that go away each second: their connections are reset, and new ones too
+    #[arg(long, value_name = "N", default_value_t = 0.0, requires = "load", value_parser = not_negative)]
+    pub churn: f64,
+
+    /// How long they stay away
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "load")]
+    pub away: Span,
+}
+
+#[derive(Debug, Group)]
 #[command(next_help_heading = "The directory")]
 pub struct Plc {
     /// It knows no sequence numbers and no stream, like the official server before 2026
@@ -228,6 +248,10 @@ pub struct Run {
     /// When events that are not backfill begin
     #[arg(long, value_enum, default_value_t = Start::First)]
     pub start: Start,
+
+    /// How long after that
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    pub settle: Span,
 
     /// Write the line that says where everything listens into a file too
     #[arg(long, value_name = "FILE")]

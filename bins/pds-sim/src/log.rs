@@ -92,6 +92,12 @@ impl Log {
         self.end.subscribe()
     }
 
+    /// All events that are kept.
+    pub fn all(&self) -> Vec<Bytes> {
+        let events = self.events.read().unwrap_or_else(PoisonError::into_inner);
+        events.iter().map(|event| event.bytes.clone()).collect()
+    }
+
     /// The number of the last event; 0 when there is none.
     pub fn last_seq(&self) -> i64 {
         let events = self.events.read().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,8 @@
 //! [`repo`], [`mst`], [`commit`], [`block`], [`key`], [`clock`] what repositories are made of;
 //! [`operation`], [`plc`] and [`plc_document`] the directory, [`names`] the other names of accounts;
 //! [`capture`] what was recorded; [`events`], [`log`] and [`host`] what is served; [`serve`],
-//! [`wire`], [`tls`], [`subscribe`], [`xrpc`], [`plc_http`], [`plc_stream`] and [`plc_limit`] how.
+//! [`wire`], [`tls`], [`subscribe`], [`xrpc`], [`plc_http`], [`plc_stream`] and [`plc_limit`] how;
+//! [`load`] a network of another kind, that costs little and says much.
 
 mod args;
 mod network;
@@ -31,6 +32,7 @@ mod repo;
 mod capture;
 mod events;
 mod host;
+mod load;
 mod log;
 mod names;
 mod operation;

@@ -23,6 +23,7 @@ use crate::capture::Capture;
 use crate::clock::{Clock, now_us};
 use crate::host::{Host, lock};
 use crate::life::{Pace, Playback, live, wait_for_hosts};
+use crate::load;
 use crate::log::{Event, Log};
 use crate::names::{self, Names};
 use crate::plc::Directory;
@@ -40,7 +41,7 @@ const WINDOW: usize = 100_000;
 /// Pause between two looks of the statistics page at the counts.
 const SHOW: Duration = Duration::from_millis(500);
 /// Addresses in one certificate.
-const ADDRESSES_MAX: usize = 200;
+pub const ADDRESSES_MAX: usize = 200;
 
 /// What makes the events.
 enum Source {
@@ -51,6 +52,9 @@ enum Source {
 /// Runs a network until it is told to stop.
 pub fn run(args: &Args, cli: &cli::Cli) -> Result<()> {
     raise_file_limit();
+    if args.load.load {
+        return load::run(args, cli);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(network(args, cli));
     // The maker's thread is not waited for: a first signal ends everything at once.
@@ -115,23 +119,7 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
     if let Some(relay) = relay {
         tokio::spawn(serve_plain(relay, xrpc::relay(hosts.clone())));
     }
-    let plc = TcpListener::bind(args.network.plc_listen)
-        .await
-        .with_context(|| format!("{}: the directory cannot listen", args.network.plc_listen))?;
-    let plc_url = format!("http://{}", plc.local_addr()?);
-    let faults = &args.faults;
-    let manner = Manner {
-        limits: faults.plc_limit.clone(),
-        retry_after: faults.plc_retry_after,
-        headers: faults.plc_headers,
-        outage: faults.plc_outage,
-        old: args.plc.plc_old,
-        page: args.plc.plc_page,
-        window: args.plc.plc_window,
-        drop_every: faults.drop_conn,
-    };
-    let served = Served::new(directory, manner, Arc::clone(&stats));
-    tokio::spawn(serve_plain(plc, plc_http::router(Arc::new(served))));
+    let plc_url = serve_directory(args, directory, Arc::clone(&stats)).await?;
 
     if let (Some(authority), Some(path)) = (&authority, &args.network.ca_out) {
         write_whole(path, |out| Ok(out.write_all(authority.pem().as_bytes())?))?;
@@ -147,7 +135,8 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
         }
         None => None,
     };
-    ready(args, &hosts, &plc_url, relay_url.as_deref(), dns)?;
+    let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
+    ready(args, &names, &plc_url, relay_url.as_deref(), dns)?;
     until_the_end(args, cli, &hub, &hosts, &source).await?;
 
     let made = match &source {
@@ -161,6 +150,32 @@ async fn network(args: &Args, cli: &cli::Cli) -> Result<()> {
         print(&stats.json(made).to_string())?;
     }
     Ok(())
+}
+
+/// Serves the directory from here on, and says where.
+pub async fn serve_directory(
+    args: &Args,
+    directory: Arc<Directory>,
+    stats: Arc<Stats>,
+) -> Result<String> {
+    let plc = TcpListener::bind(args.network.plc_listen)
+        .await
+        .with_context(|| format!("{}: the directory cannot listen", args.network.plc_listen))?;
+    let plc_url = format!("http://{}", plc.local_addr()?);
+    let faults = &args.faults;
+    let manner = Manner {
+        limits: faults.plc_limit.clone(),
+        retry_after: faults.plc_retry_after,
+        headers: faults.plc_headers,
+        outage: faults.plc_outage,
+        old: args.plc.plc_old,
+        page: args.plc.plc_page,
+        window: args.plc.plc_window,
+        drop_every: faults.drop_conn,
+    };
+    let served = Served::new(directory, manner, stats);
+    tokio::spawn(serve_plain(plc, plc_http::router(Arc::new(served))));
+    Ok(plc_url)
 }
 
 /// Lets the events come, and returns when it is time to go.
@@ -227,6 +242,7 @@ async fn live_on(args: &Args, hub: &Hub, hosts: &[Arc<Host>], source: &Source) -
         Start::All => hosts.len(),
     };
     wait_for_hosts(hub.met.subscribe(), wanted).await;
+    tokio::time::sleep(args.run.settle.0).await;
     match source {
         Source::Playback(playback) => {
             let before = usize::try_from(args.made.backfill).unwrap_or(usize::MAX);
@@ -327,7 +343,7 @@ fn recorded_hosts(args: &Args, capture: &Capture, names: Vec<String>) -> Vec<Arc
 }
 
 /// Hosts whose accounts are made up, with all that is there before anyone connects.
-fn made_up(
+pub fn made_up(
     args: &Args,
     names: Vec<String>,
     called: Arc<Names>,
@@ -386,15 +402,15 @@ struct Ready<'a> {
 }
 
 /// Says that everything listens, and where.
-fn ready(
+pub fn ready(
     args: &Args,
-    hosts: &[Arc<Host>],
+    names: &[String],
     plc: &str,
     relay: Option<&str>,
     dns: Option<SocketAddr>,
 ) -> Result<()> {
     let scheme = if args.network.tls { "wss" } else { "ws" };
-    let hosts: Vec<String> = hosts.iter().map(|host| format!("{scheme}://{}", host.name)).collect();
+    let hosts: Vec<String> = names.iter().map(|name| format!("{scheme}://{name}")).collect();
     let ca = args.network.ca_out.as_deref();
     let line = serde_json::to_string(&Ready { plc, hosts, ca, relay, dns })?;
     if let Some(path) = &args.run.ready_file {
@@ -404,7 +420,7 @@ fn ready(
 }
 
 /// Prints a line. Nobody need listen: a script may read the file alone.
-fn print(line: &str) -> Result<()> {
+pub fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

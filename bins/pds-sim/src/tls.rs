@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -37,10 +38,15 @@ impl Authority {
         &self.pem
     }
 
-    /// What a server at these addresses accepts connections with. One certificate serves them
-    /// all, so that thousands of hosts cost one; the name of an account gets one when a client
-    /// asks for it.
+    /// What a server at these addresses accepts connections with.
     pub fn acceptor(&self, addresses: &BTreeSet<IpAddr>) -> Result<TlsAcceptor> {
+        Ok(TlsAcceptor::from(self.config(addresses)?))
+    }
+
+    /// What a server at these addresses says in its handshakes. One certificate serves them all,
+    /// so that thousands of hosts cost one; the name of an account gets one when a client asks
+    /// for it.
+    pub fn config(&self, addresses: &BTreeSet<IpAddr>) -> Result<Arc<ServerConfig>> {
         let key = KeyPair::generate()?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let signer = provider
@@ -50,11 +56,11 @@ impl Authority {
         let addresses = certified(&self.issuer, &key, &signer, "localhost", names)?;
         let certificates =
             Certificates { issuer: Arc::clone(&self.issuer), key, signer, addresses };
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates));
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Arc::new(config))
     }
 }
 

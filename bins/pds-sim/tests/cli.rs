@@ -12,6 +12,9 @@ mod harness;
 #[path = "cli/proof.rs"]
 mod proof;
 
+/// Load: many hosts, made events, cursors, breaks.
+#[path = "cli/load.rs"]
+mod load;
 /// Events that are made up: keys, signatures, chains, faults.
 #[path = "cli/made_up.rs"]
 mod made_up;

@@ -1,0 +1,58 @@
+//! How much each host sends: a few very big ones, and most nearly silent, as in the network.
+//!
+//! The host of rank r has a weight of 1 / (r + 20)^2. Of ten thousand, the twenty biggest send half
+//! of all events, the hundred biggest five sixths, and nine tenths of the hosts a fiftieth: at
+//! 5,000 events a second over all, each of those one in some minutes.
+
+use fastrand::Rng;
+
+/// The rank at which a host has a quarter of the biggest one's weight.
+const KNEE: f64 = 20.0;
+
+/// Whose turn it is.
+pub struct Sizes {
+    rng: Rng,
+    /// The sum of the weights of each host and those before it.
+    sums: Vec<f64>,
+}
+
+impl Sizes {
+    /// The sizes of so many hosts, the biggest first.
+    pub fn new(hosts: usize, seed: u64) -> Self {
+        let weights = (0..hosts).map(|rank| (rank as f64 + KNEE).powi(-2));
+        let sums = weights.scan(0.0, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        });
+        Self { rng: Rng::with_seed(seed), sums: sums.collect() }
+    }
+
+    /// The host that sends the next event.
+    pub fn pick(&mut self) -> usize {
+        let at = self.rng.f64() * self.sums.last().copied().unwrap_or_default();
+        self.sums.partition_point(|sum| *sum <= at).min(self.sums.len().saturating_sub(1))
+    }
+
+    /// Any host, all alike.
+    pub fn any(&mut self) -> usize {
+        self.rng.usize(0..self.sums.len().max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_hosts_send_half_and_nine_tenths_of_them_a_fiftieth() {
+        let mut sizes = Sizes::new(10_000, 1);
+        let mut counts = vec![0_u64; 10_000];
+        (0..200_000).for_each(|_| counts[sizes.pick()] += 1);
+        let share =
+            |range: std::ops::Range<usize>| counts[range].iter().sum::<u64>() as f64 / 200_000.0;
+        assert!((0.45..0.55).contains(&share(0..20)), "{}", share(0..20));
+        assert!((0.80..0.87).contains(&share(0..100)), "{}", share(0..100));
+        assert!((0.01..0.03).contains(&share(1_000..10_000)), "{}", share(1_000..10_000));
+        assert_eq!(Sizes::new(1, 1).pick(), 0);
+    }
+}
