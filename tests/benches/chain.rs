@@ -29,7 +29,7 @@ const ROUNDS: usize = 5;
 fn main() {
     let streams = Streams::make();
     println!("Sovereign: what the chain costs on this machine");
-    println!("{}", measure::machine());
+    println!("{}", e2e::machine());
     println!("CPU seconds are user + system; medians of {ROUNDS} runs (least to most)");
     println!("{streams}");
     stages::report(&streams);

@@ -26,6 +26,8 @@ mod identities;
 mod directory;
 // The index kept current through kills: plc-fetch and index-build joined by a pipe.
 mod current;
+// Hundreds of hosts at once, each event counted.
+mod siege;
 // The two commands of the README.
 mod demo;
 

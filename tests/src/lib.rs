@@ -13,13 +13,17 @@
 mod build;
 mod chain;
 mod fixture;
+mod machine;
 mod pty;
+mod siege;
 mod sim;
 
 pub use build::{TOOLS, bin};
 pub use chain::{Chain, Ended, Running, json_lines, tool};
 pub use fixture::{Truth, fixture, refnet_events, split, truths};
+pub use machine::machine;
 pub use pty::Pty;
+pub use siege::{Report, Siege};
 pub use sim::Sim;
 
 use std::time::{Duration, Instant};
