@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     missing_docs,
     reason = "tests fail by panicking"
 )]
@@ -12,6 +13,8 @@
 mod manners;
 // The verdicts on a capture of the official servers, against an independent program's.
 mod verdicts;
+// Scenarios that a relay's authors test it by: what goes through and what does not.
+mod scenarios;
 // Bytes in are bytes out, through the whole chain and the archive.
 mod exact;
 // The same over rings.
