@@ -13,7 +13,7 @@ CHURN := 0
 PEERS := cd tests/peers && $(CARGO) run --release --locked --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint bench bench-index bench-audit siege soak install uninstall clean
+.PHONY: help setup build demo live rebuild test lint sabotage bench bench-index bench-audit siege soak install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ lint: setup ## Format and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	cd tests/peers && $(CARGO) metadata --locked --format-version 1 > /dev/null
+
+sabotage: setup ## Every event of a capture, damaged in each of many ways: which rule refuses it
+	SABOTAGE_EVERY=1 $(CARGO) test --release --package sig-verify --test sabotage --locked -- --nocapture --test-threads 1
 
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked

@@ -7,8 +7,8 @@ use frame::host::Role;
 use frame::{Header, HostId, Item, Kind, Tag};
 
 use crate::identity::{Decision, Identities};
-use crate::stage::Judge;
-use crate::verify::{Keys, Legacy, Proof};
+use crate::judge::Judge;
+use crate::verify::{Foreign, Keys, Legacy, Policy, Proof};
 
 #[path = "../tests/cli/export.rs"]
 mod export;
@@ -57,9 +57,18 @@ fn judging_allocates_nothing_after_warm_up() {
     let lines = std::fs::read_to_string(format!("{FOLDER}/plc-export.jsonl")).unwrap();
     let index = didindex::DidIndex::open(&export::index(folder.path(), &lines)).unwrap();
     let identities = Identities::new(Some(index), None, Keys::Auto);
-    let proof = Proof::new(Keys::Auto, Legacy::Pass, None);
-    let mut judge =
-        Judge { hosts: Default::default(), identities, proof, heads: Default::default() };
+    let (keys, legacy, foreign) = (Keys::Auto, Legacy::Pass, Foreign::Mark);
+    let proof = Proof::new(Policy { keys, legacy, foreign, trust_relay: false }, None);
+    let mut judge = Judge {
+        hosts: Default::default(),
+        identities,
+        proof,
+        heads: Default::default(),
+        activity: Default::default(),
+        state: None,
+        recent: Default::default(),
+        pds: String::new(),
+    };
     let (stream, mut out) = (stream(), Vec::new());
     let warm = judge_all(&mut judge, &stream, &mut out);
     // As if nothing had come yet, or the second time would be repeats alone.

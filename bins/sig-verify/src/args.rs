@@ -8,17 +8,23 @@ use anyhow::Context;
 use cli::{Common, Inputs, Out, Sockets};
 use didindex::DidIndex;
 
+use crate::activity::Activity;
 use crate::identity::Identities;
+use crate::pds::Hosts;
 use crate::resolve::{Resolver, Upstream};
-use crate::verify::{Keys, Legacy};
+use crate::verify::{Foreign, Keys, Legacy, Policy};
 
 /// Prove each event against the identity directory and append the verdict
 ///
 /// Proved events are passed on; what is refused or cannot be checked is dropped, or kept by
 /// --rejects, unless --pass-all. Identities come from an index, from the directory itself, or
 /// from the index first and the directory where that falls short. The last commit of each account
-/// is remembered (of some 3.6 million accounts, in 400 MB): copies of it are dropped, earlier ones
+/// is remembered (of some 3.6 million accounts, in 450 MB): copies of it are dropped, earlier ones
 /// refused, and one that does not follow it is noted as a gap.
+///
+/// Unsigned events (#account, #identity) count from the account's own host. A relay's #account is
+/// confirmed by asking that host (getRepoStatus), if anybody may be asked (--resolve); and so is an
+/// account that commits although it is held inactive.
 #[derive(Debug, clap::Parser)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -38,6 +44,25 @@ pub(crate) struct Args {
     /// What to do about commits without prevData or an op's prev, as older hosts send them
     #[arg(long, value_name = "WHAT", default_value = "pass", env = "SOVEREIGN_LEGACY")]
     pub(crate) legacy: Legacy,
+
+    /// What to do about signed events from a PDS that is not the account's
+    #[arg(long, value_name = "WHAT", default_value = "mark", env = "SOVEREIGN_FOREIGN")]
+    pub(crate) foreign: Foreign,
+
+    /// Take a relay's word for unsigned events, instead of asking the account's host
+    #[arg(long, env = "SOVEREIGN_TRUST_RELAY")]
+    pub(crate) trust_relay: bool,
+
+    /// Begin with what this archive says of accounts, as of its last mark
+    #[arg(long, value_name = "ARCHIVE", env = "SOVEREIGN_RESUME")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Keep what is known of accounts in this file, for the next run (where no archive is behind)
+    ///
+    /// It is written and synced before a mark goes on. What the last run proved shortly before it
+    /// ended, and what comes again therefore, is judged as it was then.
+    #[arg(long, value_name = "FILE", env = "SOVEREIGN_STATE", conflicts_with = "resume")]
+    pub(crate) state: Option<PathBuf>,
 
     /// Check one in N good signatures with a second implementation too; refusals always are
     #[arg(long, value_name = "N", env = "SOVEREIGN_SECOND_OPINION")]
@@ -63,7 +88,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "30s", env = "SOVEREIGN_PATIENCE")]
     pub(crate) patience: cli::units::Span,
 
-    /// Look for all hosts of did:web at this address (a test network)
+    /// Look for all hosts of did:web, and of accounts, at this address (a test network)
     #[arg(long, value_name = "ADDR:PORT", env = "SOVEREIGN_CONNECT_TO")]
     pub(crate) connect_to: Option<SocketAddr>,
 
@@ -84,15 +109,32 @@ impl Args {
             .index
             .as_deref()
             .map(|path| DidIndex::open(path).with_context(|| path.display().to_string()));
-        let resolver = self.resolve.as_ref().map(|url| {
-            Resolver::start(&Upstream {
-                url: url.clone(),
-                hosts_at: self.connect_to,
-                allow_private: self.sockets.allow_private,
-                ca: self.sockets.ca.clone(),
-                patience: self.patience.0,
-            })
-        });
+        let resolver = self.upstream().map(|upstream| Resolver::start(&upstream));
         Ok(Identities::new(index.transpose()?, resolver.transpose()?, self.keys))
+    }
+
+    /// Starts what asks the hosts of accounts, if anybody may be asked.
+    ///
+    /// # Errors
+    /// If the certificates cannot be read.
+    pub(crate) fn activity(&self) -> anyhow::Result<Activity> {
+        let hosts = self.upstream().map(|upstream| Hosts::start(&upstream));
+        Ok(Activity::new(hosts.transpose()?))
+    }
+
+    fn upstream(&self) -> Option<Upstream> {
+        self.resolve.as_ref().map(|url| Upstream {
+            url: url.clone(),
+            hosts_at: self.connect_to,
+            allow_private: self.sockets.allow_private,
+            ca: self.sockets.ca.clone(),
+            patience: self.patience.0,
+        })
+    }
+
+    /// What is asked of all events alike.
+    pub(crate) fn policy(&self) -> Policy {
+        let Args { keys, legacy, foreign, trust_relay, .. } = *self;
+        Policy { keys, legacy, foreign, trust_relay }
     }
 }

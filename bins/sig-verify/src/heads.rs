@@ -1,14 +1,17 @@
-//! The head of each account's chain: the last commit that was proved.
+//! What is known of each account from its own events: the head of its chain, which is the last
+//! commit that was proved, and whether its host said that it is not active.
 //!
 //! A commit says which one it follows (`since`) and from which tree (`prevData`). Held against the
 //! head it is the next one, a repeat of the head (another host's copy, or one sent again), one that
 //! came too late, or one behind a gap. A gap never stops an account: its head moves on.
 //!
 //! What is remembered is bounded: two generations of accounts, the older of which is forgotten when
-//! the younger is full, about 400 MB in all. What is in use stays. An account that was forgotten is
+//! the younger is full, about 450 MB in all. What is in use stays. An account that was forgotten is
 //! met as for the first time.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 
 use atproto::event::{Commit, Event};
 use atproto::{Cid, PlcDid, Tid};
@@ -26,6 +29,35 @@ pub(crate) struct Head {
     pub(crate) data: Cid,
 }
 
+/// A host by a hash of its canonical name, the same in every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostKey(NonZeroU64);
+
+impl HostKey {
+    pub(crate) fn of(name: &str) -> HostKey {
+        let hash = Cid::dag_cbor(name.as_bytes());
+        let bytes = hash.digest().first_chunk().copied().unwrap_or_default();
+        HostKey(NonZeroU64::new(u64::from_le_bytes(bytes)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
+
+    pub(crate) fn from_number(number: u64) -> Option<HostKey> {
+        NonZeroU64::new(number).map(HostKey)
+    }
+}
+
+/// What is known of an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) head: Option<Head>,
+    /// The host that said that it is not active. The word of a host counts as long as the
+    /// account is there.
+    pub(crate) away: Option<HostKey>,
+}
+
 /// How an event stands to its account's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -37,7 +69,7 @@ pub(crate) enum Place {
     Next(u32),
 }
 
-/// The heads that are remembered.
+/// The accounts that are remembered.
 #[derive(Debug)]
 pub(crate) struct Heads {
     young: Generation,
@@ -53,9 +85,9 @@ impl Default for Heads {
 
 #[derive(Debug, Default)]
 struct Generation {
-    plc: HashMap<PlcDid, Head>,
+    plc: HashMap<PlcDid, Account>,
     /// did:web and whatever else there may be.
-    others: HashMap<Box<str>, Head>,
+    others: HashMap<Box<str>, Account>,
 }
 
 impl Heads {
@@ -63,14 +95,19 @@ impl Heads {
         Heads { young: Generation::default(), old: Generation::default(), generation_max }
     }
 
-    /// The head of an account, if it is known.
-    pub(crate) fn get(&mut self, did: &str) -> Option<Head> {
-        if let Some(head) = self.young.get(did) {
-            return Some(head);
+    /// What is known of an account.
+    pub(crate) fn get(&mut self, did: &str) -> Account {
+        if let Some(account) = self.young.get(did) {
+            return account;
         }
-        let head = self.old.take(did)?;
-        self.put(did, head);
-        Some(head)
+        let Some(account) = self.old.take(did) else { return Account::default() };
+        self.put(did, account);
+        account
+    }
+
+    /// All that is remembered, what was used last at the end.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Account)> {
+        self.old.iter().chain(self.young.iter())
     }
 
     /// Forgets all accounts, and keeps the memory for others.
@@ -80,14 +117,14 @@ impl Heads {
         self.old.clear();
     }
 
-    /// Remembers the head of an account.
-    pub(crate) fn put(&mut self, did: &str, head: Head) {
+    /// Remembers an account.
+    pub(crate) fn put(&mut self, did: &str, account: Account) {
         if self.young.len() >= self.generation_max {
             // The tables change places, so that their memory is taken once.
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.put(did, head);
+        self.young.put(did, account);
     }
 }
 
@@ -96,12 +133,17 @@ impl Generation {
         self.plc.len() + self.others.len()
     }
 
+    fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Account)> {
+        let plc = self.plc.iter().map(|(did, account)| (did.to_string().into(), *account));
+        plc.chain(self.others.iter().map(|(did, account)| ((&**did).into(), *account)))
+    }
+
     fn clear(&mut self) {
         self.plc.clear();
         self.others.clear();
     }
 
-    fn get(&self, did: &str) -> Option<Head> {
+    fn get(&self, did: &str) -> Option<Account> {
         match PlcDid::parse(did) {
             Some(did) => self.plc.get(&did),
             None => self.others.get(did),
@@ -109,33 +151,26 @@ impl Generation {
         .copied()
     }
 
-    fn take(&mut self, did: &str) -> Option<Head> {
+    fn take(&mut self, did: &str) -> Option<Account> {
         match PlcDid::parse(did) {
             Some(did) => self.plc.remove(&did),
             None => self.others.remove(did),
         }
     }
 
-    fn put(&mut self, did: &str, head: Head) {
+    fn put(&mut self, did: &str, account: Account) {
         match PlcDid::parse(did) {
             Some(did) => {
-                self.plc.insert(did, head);
+                self.plc.insert(did, account);
             }
             None => match self.others.get_mut(did) {
-                Some(place) => *place = head,
+                Some(place) => *place = account,
                 None => {
-                    self.others.insert(did.into(), head);
+                    self.others.insert(did.into(), account);
                 }
             },
         }
     }
-}
-
-/// Whether an event says that it is the head, by its envelope alone: what claims to be a repeat is
-/// dropped, so nothing else of it matters.
-pub(crate) fn repeats(head: &Head, event: &Event<'_>) -> bool {
-    let Event::Commit(commit) = event else { return false };
-    commit.commit == head.commit && commit.rev.parse() == Ok(head.rev)
 }
 
 /// Where an event stands that would make `next` the account's head.
@@ -177,10 +212,10 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn head(number: u64) -> Head {
+    fn account(number: u64) -> Account {
         let cid = |what: &str| Cid::dag_cbor(format!("{what} {number}").as_bytes());
-        let rev = Tid::new(number, 0);
-        Head { rev, commit: cid("commit"), data: cid("data") }
+        let head = Head { rev: Tid::new(number, 0), commit: cid("commit"), data: cid("data") };
+        Account { head: Some(head), away: None }
     }
 
     #[test]
@@ -191,14 +226,14 @@ mod tests {
             bytes[..8].copy_from_slice(&number.to_le_bytes());
             PlcDid::from_bytes(bytes).to_string()
         };
-        heads.put("did:web:pds.example", head(7));
+        heads.put("did:web:pds.example", account(7));
         for number in 0..5000 {
-            heads.put(&did(number), head(number % 100));
+            heads.put(&did(number), account(number % 100));
             if number % 100 == 0 {
-                assert_eq!(heads.get("did:web:pds.example"), Some(head(7)));
+                assert_eq!(heads.get("did:web:pds.example"), account(7));
             }
         }
-        assert_eq!(heads.get(&did(0)), None);
+        assert_eq!(heads.get(&did(0)), Account::default());
         assert!(heads.young.len() + heads.old.len() <= 2000);
     }
 }

@@ -9,8 +9,8 @@
 
 use std::time::{Duration, Instant};
 
-use didindex::{DidIndex, Entry, History, Key, Period, Status, keys_at};
-use frame::verdict::{Rule, Verdict};
+use didindex::{DidIndex, Entry, History, Key, Period, keys_at};
+use frame::verdict::{Rule, Status, Verdict};
 
 use crate::known::{self, Known};
 use crate::resolve::{Answer, Question, Resolver, Source};
@@ -81,8 +81,8 @@ impl<'a> View<'a> {
 fn present_key(entry: &Entry<'_>) -> Key {
     match (entry.key(), entry.status()) {
         (Some(key), _) => Key::Known(key),
-        (None, Status::UnknownKeyType) => Key::UnknownType,
-        (None, Status::Tombstoned) => Key::Tombstone,
+        (None, didindex::Status::UnknownKeyType) => Key::UnknownType,
+        (None, didindex::Status::Tombstoned) => Key::Tombstone,
         (None, _) => Key::Missing,
     }
 }
@@ -117,6 +117,8 @@ pub(crate) enum Decision {
         /// Whether former keys could prove it.
         history: bool,
     },
+    /// The account's host has to be asked whether the account is active.
+    AskHost,
 }
 
 /// Everything that is known of accounts, and who is asked for the rest.
@@ -177,12 +179,15 @@ impl Identities {
         let only_history = source == Source::Plc && self.keys == Keys::History;
         let Some(record) = known.get(did) else {
             // The index has tried the present key, so it will take a former one, or a newer.
-            let history = only_history || (self.keys == Keys::Auto && indexed.is_some());
+            let failed = indexed.is_some_and(|verdict| verdict.status != Status::Ok);
+            let history = only_history || (self.keys == Keys::Auto && failed);
             return Decision::Ask { history };
         };
         let (age, said) = (record.at.elapsed(), record.said.elapsed());
-        let failed = match record.identity.as_ref() {
-            None => Verdict::refused(Rule::NO_IDENTITY),
+        // What the index proves is proved: the directory only knows better whose host it is.
+        let proved = indexed.filter(|verdict| verdict.status == Status::Ok);
+        let verdict = match record.identity.as_ref() {
+            None => proved.unwrap_or(Verdict::refused(Rule::NO_IDENTITY)),
             Some(identity) => {
                 let verdict = judge(View::Answer(identity));
                 if !hinges_on_identity(&verdict) {
@@ -198,13 +203,21 @@ impl Identities {
                 verdict
             }
         };
-        let history =
-            source == Source::Plc && self.keys != Keys::Current && record.identity.is_some();
+        // It holds, and all that hinges on the directory is where its account lives.
+        let holds = verdict.status == Status::Ok && hinges_on_identity(&verdict);
+        let history = source == Source::Plc
+            && self.keys != Keys::Current
+            && record.identity.is_some()
+            && !holds;
         if age >= AGAIN || (history && !record.with_history && !record.silent) {
             return Decision::Ask { history: history || only_history };
         }
         // Only a definite answer refuses.
-        Decision::Settled(if record.silent { Verdict::unchecked(Rule::NO_ANSWER) } else { failed })
+        Decision::Settled(match proved {
+            _ if !record.silent || (holds && said < KEPT) => verdict,
+            Some(proved) => proved,
+            None => Verdict::unchecked(Rule::NO_ANSWER),
+        })
     }
 
     /// Asks the directory about an account. The answer comes by [`Identities::answer`].
@@ -229,6 +242,11 @@ impl Identities {
         if record.at.elapsed() >= AGAIN {
             resolver.ask_if_idle(Question { did: did.into(), history });
         }
+    }
+
+    /// Whether an answer is still to come.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.resolver.as_ref().is_some_and(Resolver::is_asked)
     }
 
     /// Takes in one answer, if one comes within `wait`; says whose account it is about, and

@@ -6,7 +6,12 @@ mod stage;
 mod rules;
 mod verify;
 
+mod activity;
 mod heads;
+mod judge;
+mod pds;
+mod resume;
+mod state;
 
 mod directory;
 mod identity;
@@ -28,8 +33,11 @@ use cli::{Cli, Common, Endpoint};
 
 use crate::args::Args;
 use crate::counts::Counts;
+use crate::heads::Heads;
+use crate::judge::Judge;
 use crate::rejects::Rejects;
-use crate::stage::{Judge, Stage};
+use crate::stage::Stage;
+use crate::state::State;
 use crate::verify::Proof;
 
 impl cli::Tool for Args {
@@ -49,11 +57,21 @@ impl cli::Tool for Args {
             ));
         }
         self.refuse_same_files()?;
+        let mut heads = Heads::default();
+        let state = self.state.as_deref().map(|path| State::open(path, &mut heads)).transpose()?;
+        let (state, recent) = state.unzip();
+        if let Some(archive) = &self.resume {
+            resume::read(archive, &mut heads, cli)?;
+        }
         let judge = Judge {
             hosts: Default::default(),
             identities: self.identities()?,
-            proof: Proof::new(self.keys, self.legacy, self.second_opinion),
-            heads: Default::default(),
+            proof: Proof::new(self.policy(), self.second_opinion),
+            heads,
+            state,
+            recent: recent.unwrap_or_default(),
+            activity: self.activity()?,
+            pds: String::new(),
         };
         let rejects = self.rejects.as_deref().map(|path| Rejects::create(path, self.out.force));
         let rejects = rejects.transpose()?;

@@ -155,6 +155,11 @@ impl Resolver {
         }
     }
 
+    /// Whether an answer is still to come.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// The next answer, if one comes within `wait`.
     pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Question, Answer)> {
         if self.asked.is_empty() {

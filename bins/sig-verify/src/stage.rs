@@ -9,17 +9,16 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use cli::{Cli, Input, Item, Output, OutputClosed};
-use frame::host::HostTable;
 use frame::verdict::{Rule, Status, Verdict};
 use frame::{Frame, Kind, Tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::counts::Counts;
-use crate::heads::{self, Heads};
 use crate::hold::{Held, Hold, reread};
-use crate::identity::{Decision, Identities};
+use crate::identity::Decision;
+use crate::judge::Judge;
 use crate::rejects::Rejects;
-use crate::verify::{self, Proof};
+use crate::verify;
 use crate::waiting::Waiting;
 
 /// How long input is waited for before answers are looked for again, while events are held.
@@ -37,71 +36,6 @@ pub(crate) struct Stage<'c> {
     pub(crate) waiting: Waiting,
 }
 
-/// How an event comes to its verdict: hosts, identities and proof together.
-pub(crate) struct Judge {
-    pub(crate) hosts: HostTable,
-    pub(crate) identities: Identities,
-    pub(crate) proof: Proof,
-    pub(crate) heads: Heads,
-}
-
-impl Judge {
-    /// What can be said of an event at present, and of whose account it is. What is settled as
-    /// proved has become its account's head.
-    pub(crate) fn decide<'a>(&mut self, frame: &Frame<'a>) -> (&'a str, Decision) {
-        let settled = |verdict| ("", Decision::Settled(verdict));
-        let event = match verify::open(frame.body()) {
-            Ok(event) => event,
-            Err(rule) => return settled(Verdict::refused(rule)),
-        };
-        let head = event.did().and_then(|did| self.heads.get(did));
-        if head.is_some_and(|head| heads::repeats(&head, &event)) {
-            return settled(Verdict::unchecked(Rule::REPEAT));
-        }
-        let claim = match self.proof.examine(frame, event) {
-            Ok(claim) => claim,
-            Err(verdict) => return settled(verdict),
-        };
-        let next = claim.head();
-        let place = next.map(|next| heads::place(head.as_ref(), claim.event(), &next).notes());
-        let noted = match place.transpose() {
-            Ok(noted) => noted.unwrap_or(0),
-            Err(rule) => return settled(Verdict::refused(rule)),
-        };
-        if claim.is_identity() {
-            self.identities.refresh(claim.did);
-        }
-        let host = self.hosts.get(frame.header.host);
-        if claim.is_hearsay(host) {
-            return (claim.did, Decision::Settled(Verdict::unchecked(Rule::HEARSAY)));
-        }
-        let proof = &mut self.proof;
-        let decision = self.identities.decide(claim.did, |view| {
-            let verdict = proof.judge(&claim, host, view);
-            Verdict { notes: verdict.notes | noted, ..verdict }
-        });
-        if let (Decision::Settled(Verdict { status: Status::Ok, .. }), Some(next)) =
-            (decision, next)
-        {
-            self.heads.put(claim.did, next);
-        }
-        (claim.did, decision)
-    }
-}
-
-impl Judge {
-    /// Stops the line if two implementations of a curve have said different things: one of them
-    /// is wrong, and it may have been so before.
-    fn agree(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            !self.proof.disagreed(),
-            "two implementations of the same curve disagree about a signature, so no verdict can \
-             be trusted; nothing more is passed on. Keep the input and report it"
-        );
-        Ok(())
-    }
-}
-
 impl Stage<'_> {
     /// Goes through the input to its end.
     ///
@@ -111,6 +45,7 @@ impl Stage<'_> {
     pub(crate) fn run(mut self, mut input: Input<'_>) -> anyhow::Result<()> {
         let torn = self.read(&mut input)?;
         self.drain()?;
+        self.judge.save()?;
         if let Some(rejects) = self.rejects.take() {
             rejects.finish()?;
         }
@@ -171,12 +106,18 @@ impl Stage<'_> {
                 self.hold.gate(frame);
                 Ok(())
             }
-            Kind::MARK | Kind::HOLE => self.output.put(frame),
+            Kind::MARK | Kind::HOLE => self.pass_gate(frame),
             _ => {
                 self.drain()?;
                 self.output.put(frame)
             }
         }
+    }
+
+    /// Lets a mark go on, or a hole.
+    fn pass_gate(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        self.judge.save()?;
+        self.output.put(frame)
     }
 
     fn event(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
@@ -188,11 +129,11 @@ impl Stage<'_> {
             return self.keep(did, frame);
         }
         let decided = self.judge.decide(frame);
-        self.judge.agree()?;
+        self.judge.check()?;
         match decided {
             (_, Decision::Settled(verdict)) => self.settle(frame, &verdict),
-            (did, Decision::Ask { history }) => {
-                self.judge.identities.ask(did, history);
+            (did, decision) => {
+                self.judge.ask(did, decision);
                 self.keep(did, frame)
             }
         }
@@ -229,7 +170,7 @@ impl Stage<'_> {
     /// settle.
     fn take_answers(&mut self, wait: Duration) -> anyhow::Result<()> {
         let mut wait = wait;
-        while let Some((did, answered)) = self.judge.identities.answer(wait) {
+        while let Some((did, answered)) = self.judge.answer(wait) {
             wait = Duration::ZERO;
             self.counts.answer(answered);
             if !answered {
@@ -238,10 +179,10 @@ impl Stage<'_> {
             let mut queue = self.hold.take(&did);
             while let Some(held) = queue.pop_front() {
                 let decision = held.frame().map(|frame| self.judge.decide(&frame).1);
-                self.judge.agree()?;
-                if let Some(Decision::Ask { history }) = decision {
+                self.judge.check()?;
+                if let Some(decision @ (Decision::Ask { .. } | Decision::AskHost)) = decision {
                     queue.push_front(held);
-                    self.judge.identities.ask(&did, history);
+                    self.judge.ask(&did, decision);
                     break;
                 }
                 self.release(&held, decision)?;
@@ -252,7 +193,7 @@ impl Stage<'_> {
             self.cli.stats().held(self.hold.events() as u64);
             while let Some(bytes) = self.hold.pop_gate() {
                 if let Some(frame) = reread(&bytes) {
-                    self.output.put(&frame)?;
+                    self.pass_gate(&frame)?;
                 }
             }
         }

@@ -45,6 +45,36 @@ pub(crate) enum Legacy {
     Refuse,
 }
 
+/// What is done about signed events from a PDS that is not the account's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Foreign {
+    /// Judge them like any others, and note it
+    Mark,
+    /// Refuse them, as the specification asks of who listens to hosts
+    Refuse,
+}
+
+/// What is asked of all events alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    pub(crate) keys: Keys,
+    pub(crate) legacy: Legacy,
+    pub(crate) foreign: Foreign,
+    /// Unsigned events count from relays too.
+    pub(crate) trust_relay: bool,
+}
+
+/// Who an event without a signature comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// A host that speaks for accounts of its own.
+    Pds,
+    /// A relay whose word is taken.
+    Trusted,
+    /// A relay, or nobody knows who.
+    Hearsay,
+}
+
 /// How many keys of one account are tried: it takes many rotations within five minutes to have
 /// more than two at one time.
 const KEYS_MAX: usize = 8;
@@ -87,9 +117,12 @@ impl Claim<'_> {
         self.signed.as_ref().map(|signed| signed.head)
     }
 
-    /// Whether an event without a signature came over a host that cannot speak for any account.
-    pub(crate) fn is_hearsay(&self, host: Option<Host<'_>>) -> bool {
-        self.signed.is_none() && host.is_none_or(|host| host.role != Role::Pds)
+    /// What an `#account` says of its account's activity.
+    pub(crate) fn says_active(&self) -> Option<bool> {
+        match self.event {
+            Event::Account(account) => Some(account.active),
+            _ => None,
+        }
     }
 }
 
@@ -98,21 +131,20 @@ pub(crate) struct Proof {
     blocks: Blocks,
     undo: Undo,
     verifier: Verifier,
-    keys: Keys,
-    legacy: Legacy,
+    policy: Policy,
     disagreed: bool,
 }
 
 impl Proof {
     /// One acceptance in `second_opinion` is asked of both implementations of the curve.
-    pub(crate) fn new(keys: Keys, legacy: Legacy, second_opinion: Option<NonZeroU64>) -> Proof {
+    pub(crate) fn new(policy: Policy, second_opinion: Option<NonZeroU64>) -> Proof {
         let verifier = Verifier::new(CACHE_KEYS);
         let verifier = match second_opinion {
             Some(every) => verifier.with_second_opinion(every),
             None => verifier,
         };
         let (blocks, undo) = (Blocks::new(), Undo::new());
-        Proof { blocks, undo, verifier, keys, legacy, disagreed: false }
+        Proof { blocks, undo, verifier, policy, disagreed: false }
     }
 
     /// Whether two implementations of a curve ever said different things: then no verdict counts.
@@ -161,7 +193,7 @@ impl Proof {
                 noted |= notes::ODD_RECORD;
             }
         }
-        noted |= if rules::has_before(commit, self.legacy)? { 0 } else { notes::LEGACY };
+        noted |= if rules::has_before(commit, self.policy.legacy)? { 0 } else { notes::LEGACY };
         Ok(Claim { signed: Some(signed), notes: noted, ..Claim::unsigned(frame, event) })
     }
 
@@ -196,7 +228,16 @@ impl Proof {
     ) -> Verdict {
         match &claim.signed {
             Some(signed) => self.judge_signed(claim, signed, host, view),
-            None => judge_unsigned(claim, host, view),
+            None => judge_unsigned(self.speaker(host), host, view),
+        }
+    }
+
+    /// Who speaks where a host is listened to.
+    pub(crate) fn speaker(&self, host: Option<Host<'_>>) -> Speaker {
+        match host {
+            Some(Host { role: Role::Pds, .. }) => Speaker::Pds,
+            Some(_) if self.policy.trust_relay => Speaker::Trusted,
+            _ => Speaker::Hearsay,
         }
     }
 
@@ -210,6 +251,9 @@ impl Proof {
         let foreign = host.is_some_and(|host| {
             host.role == Role::Pds && view.pds().is_none_or(|pds| pds != host.name)
         });
+        if foreign && self.policy.foreign == Foreign::Refuse {
+            return Verdict::refused(Rule::FOREIGN);
+        }
         let mut noted = claim.notes | if foreign { notes::FOREIGN } else { 0 };
         let verdict = match self.signature(signed, view) {
             Err(rule) => Verdict::refused(rule),
@@ -234,7 +278,7 @@ impl Proof {
         signed: &SignedClaim<'_>,
         view: View<'_>,
     ) -> Result<[u8; keys::KEY_BYTES], Rule> {
-        let keys = self.keys;
+        let keys = self.policy.keys;
         let present = (keys != Keys::History).then(|| view.present());
         let at_rev =
             view.periods_at(signed.head.rev.micros() / 1000).filter(|_| keys != Keys::Current);
@@ -302,25 +346,26 @@ pub(crate) fn open(body: &[u8]) -> Result<Event<'_>, Rule> {
     rules::envelope(body)
 }
 
-/// An event without a signature counts only from the account's host.
-fn judge_unsigned(claim: &Claim<'_>, host: Option<Host<'_>>, view: View<'_>) -> Verdict {
-    match host {
-        Some(host) if !claim.is_hearsay(Some(host)) => match view.pds() {
-            Some(pds) if pds == host.name => Verdict::ok(None),
-            Some(_) => Verdict::refused(Rule::WRONG_HOST),
-            None if view.present().status == Status::Tombstoned => {
-                Verdict::refused(Rule::TOMBSTONED)
-            }
-            None => Verdict::refused(Rule::NO_PDS),
-        },
-        _ => Verdict::unchecked(Rule::HEARSAY),
+/// An event without a signature counts only from the account's host, or from who is believed in
+/// its place. Of hearsay this says what it would be if the account's host confirmed it.
+fn judge_unsigned(speaker: Speaker, host: Option<Host<'_>>, view: View<'_>) -> Verdict {
+    match (view.pds(), host) {
+        (Some(pds), Some(host)) if speaker == Speaker::Pds && pds != host.name => {
+            Verdict::refused(Rule::WRONG_HOST)
+        }
+        (Some(_), _) => Verdict::ok(None),
+        (None, _) if view.present().status == Status::Tombstoned => {
+            Verdict::refused(Rule::TOMBSTONED)
+        }
+        (None, _) => Verdict::refused(Rule::NO_PDS),
     }
 }
 
-/// Whether the directory's answer could make a refusal under this rule undone. A signature that
-/// holds with a high S was made with the account's key, so no other key would change that.
+/// Whether the directory's answer could undo a refusal under this rule, or the note that an event
+/// comes from elsewhere: accounts move. A signature that holds with a high S was made with the
+/// account's key, so no other key would change that.
 pub(crate) fn hinges_on_identity(verdict: &Verdict) -> bool {
-    let rule = verdict.rule.unwrap_or(Rule(0));
+    let Some(rule) = verdict.rule else { return verdict.notes & notes::FOREIGN != 0 };
     [
         Rule::NO_IDENTITY,
         Rule::NO_KEY,
@@ -329,6 +374,7 @@ pub(crate) fn hinges_on_identity(verdict: &Verdict) -> bool {
         Rule::BAD_SIGNATURE,
         Rule::WRONG_HOST,
         Rule::NO_PDS,
+        Rule::FOREIGN,
     ]
     .contains(&rule)
 }

@@ -28,17 +28,26 @@ mod refnet;
 // The rules, one by one.
 #[path = "cli/damage.rs"]
 mod damage;
-// Which keys count.
+// What an account did last.
 #[path = "cli/chain.rs"]
 mod chain;
+// Which keys count.
 #[path = "cli/identity.rs"]
 mod identity;
+// Hosts, relays, and accounts that are away.
+#[path = "cli/activity.rs"]
+mod activity;
 // Look-ups, and what goes on meanwhile.
 #[path = "cli/resolve.rs"]
 mod resolve;
 // did:web.
 #[path = "cli/web.rs"]
 mod web;
+// What is known of accounts, from one run to the next.
+#[path = "cli/archived.rs"]
+mod archived;
+#[path = "cli/state.rs"]
+mod state;
 // More waits than there is room for.
 #[path = "cli/pressure.rs"]
 mod pressure;

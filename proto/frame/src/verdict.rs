@@ -134,6 +134,10 @@ rules! {
     REPEAT = 34, "repeat";
     /// The rev is earlier than the account's last, or is its last with another commit.
     STALE_REV = 35, "stale-rev";
+    /// The account is not active, as its host said and, where that could be asked, says still.
+    INACTIVE = 36, "inactive";
+    /// A signed event from a PDS that is not the account's, and such are not wanted.
+    FOREIGN = 37, "foreign";
 }
 
 impl std::fmt::Display for Rule {

@@ -7,14 +7,14 @@ use crate::forge::{Draft, MADE_US, Secret};
 use crate::harness::{self, Seen, Stream};
 use crate::index::{self, Account};
 
-struct Bench {
-    folder: tempfile::TempDir,
-    did: String,
-    secret: Secret,
+pub struct Bench {
+    pub folder: tempfile::TempDir,
+    pub did: String,
+    pub secret: Secret,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         let secret = Secret::new(Curve::K256, 1);
         let account = Account::new(1, secret.public());
         let folder = tempfile::tempdir().unwrap();
@@ -24,12 +24,12 @@ impl Bench {
     }
 
     /// The account's first commit, or one like it at another time.
-    fn draft(&self, number: u64) -> Draft {
+    pub fn draft(&self, number: u64) -> Draft {
         Draft::new(&self.did, &self.secret, number)
     }
 
     /// A commit that deletes all that `before` made: its tree is what `before` began with.
-    fn after(&self, before: &Draft, number: u64) -> Draft {
+    pub fn after(&self, before: &Draft, number: u64) -> Draft {
         let mut draft = self.draft(number);
         let (op, node) = (before.ops[0].clone(), b"\xa2ae\x80al\xf6".to_vec());
         draft.ops[0] = crate::forge::Op { action: "delete", cid: None, prev: op.cid, ..op };
@@ -40,6 +40,26 @@ impl Bench {
         draft.prev_data = Some(before.object.data);
         draft.sign(&self.secret);
         draft
+    }
+
+    /// So many commits of the account, each of which follows the one before: a record comes, and
+    /// goes again.
+    pub fn chain(&self, count: u64) -> Vec<Draft> {
+        let mut chain: Vec<Draft> = Vec::new();
+        for number in 1..=count {
+            let next = match chain.last() {
+                None => self.draft(number),
+                Some(before) if number % 2 == 0 => self.after(before, number),
+                Some(before) => {
+                    let mut draft = self.draft(number);
+                    draft.since = Some(before.rev.clone());
+                    draft.prev_data = Some(before.object.data);
+                    draft
+                }
+            };
+            chain.push(next);
+        }
+        chain
     }
 
     fn judge(&self, drafts: &[&Draft]) -> Vec<(String, Vec<&'static str>)> {

@@ -141,7 +141,10 @@ pub fn document(did: &str, key: PublicKey, pds: &str) -> Reply {
         "service": [{
             "id": "#atproto_pds",
             "type": "AtprotoPersonalDataServer",
-            "serviceEndpoint": format!("https://{pds}"),
+            "serviceEndpoint": match pds.contains(':') {
+                true => format!("http://{pds}"),
+                false => format!("https://{pds}"),
+            },
         }],
     });
     Reply::Json(document.to_string())

@@ -259,14 +259,26 @@ impl Draft {
     }
 }
 
-/// An `#identity` or `#account`.
+/// An `#identity`, or an `#account` that is active.
 pub fn unsigned(kind: &str, did: &str, seq: u64) -> Vec<u8> {
-    let mut fields =
-        vec![("did", text(did)), ("seq", uint(seq)), ("time", text("2026-11-30T23:59:00.000Z"))];
     if kind == "#account" {
-        fields.push(("active", vec![0xf5]));
+        return account(did, seq, true);
     }
-    envelope(kind, fields)
+    envelope(kind, spoken(did, seq))
+}
+
+/// An `#account`.
+pub fn account(did: &str, seq: u64, active: bool) -> Vec<u8> {
+    let mut fields = spoken(did, seq);
+    fields.push(("active", vec![if active { 0xf5 } else { 0xf4 }]));
+    if !active {
+        fields.push(("status", text("deactivated")));
+    }
+    envelope("#account", fields)
+}
+
+fn spoken(did: &str, seq: u64) -> Vec<(&'static str, Vec<u8>)> {
+    vec![("did", text(did)), ("seq", uint(seq)), ("time", text("2026-11-30T23:59:00.000Z"))]
 }
 
 pub fn envelope(kind: &str, fields: Vec<(&'static str, Vec<u8>)>) -> Vec<u8> {

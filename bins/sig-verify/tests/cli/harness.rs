@@ -196,6 +196,13 @@ impl Running {
         self.frames.recv_timeout(std::time::Duration::from_millis(300)).is_err()
     }
 
+    /// Kills it at once, and gives what it had written by then and was not read yet.
+    pub fn kill(mut self) -> Vec<Seen> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.frames.iter().collect()
+    }
+
     /// Ends the input, and waits for a clean end.
     pub fn finish(mut self) -> Vec<Seen> {
         self.stdin = None;
