@@ -8,7 +8,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::pds::{Hosts, Question, Said};
+/// What a host says of an account of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Whether its repository may be had.
+    Active(bool),
+    /// Nothing that could be read.
+    Silence,
+}
 
 /// How long an answer is believed, and the shortest time between two questions about an account.
 const BELIEVED: Duration = Duration::from_secs(60);
@@ -32,30 +39,16 @@ struct Record {
     at: Instant,
 }
 
-/// What hosts said, and who asks them.
-#[derive(Default)]
+/// What hosts said.
+#[derive(Debug, Default)]
 pub(crate) struct Activity {
-    hosts: Option<Hosts>,
     young: HashMap<Box<str>, Record>,
     old: HashMap<Box<str>, Record>,
 }
 
 impl Activity {
-    /// With someone who asks hosts, or with nobody: then there are no answers.
-    pub(crate) fn new(hosts: Option<Hosts>) -> Activity {
-        Activity { hosts, ..Activity::default() }
-    }
-
-    /// Whether hosts can be asked at all.
-    pub(crate) fn can_ask(&self) -> bool {
-        self.hosts.is_some()
-    }
-
     /// What an account's host says of it.
     pub(crate) fn word(&self, did: &str, pds: &str) -> Word {
-        if self.hosts.is_none() {
-            return Word::Said(Said::Silence);
-        }
         match self.young.get(did).or_else(|| self.old.get(did)) {
             Some(it) if &*it.pds == pds && it.at.elapsed() < BELIEVED => Word::Said(it.said),
             _ => Word::Ask,
@@ -68,27 +61,12 @@ impl Activity {
         self.old.remove(did);
     }
 
-    /// Asks an account's host. The answer comes by [`Activity::answer`].
-    pub(crate) fn ask(&mut self, did: &str, pds: &str) {
-        if let Some(hosts) = &mut self.hosts {
-            hosts.ask(Question { did: did.into(), pds: pds.into() });
-        }
-    }
-
-    /// Whether an answer is still to come.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.hosts.as_ref().is_some_and(Hosts::is_asked)
-    }
-
-    /// Takes in one answer, if one comes within `wait`; says whose account it is about, and
-    /// whether it was an answer at all.
-    pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
-        let (Question { did, pds }, said) = self.hosts.as_mut()?.answer(wait)?;
+    /// Remembers what a host said.
+    pub(crate) fn learn(&mut self, did: Box<str>, pds: Box<str>, said: Said) {
         self.old.remove(&did);
         if self.young.len() >= GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(did.clone(), Record { pds, said, at: Instant::now() });
-        Some((did, said != Said::Silence))
+        self.young.insert(did, Record { pds, said, at: Instant::now() });
     }
 }

@@ -6,6 +6,7 @@ use std::io::Read;
 use frame::host::Role;
 use frame::{Header, HostId, Item, Kind, Tag};
 
+use crate::heal::{Heal, OnGap};
 use crate::identity::{Decision, Identities};
 use crate::judge::Judge;
 use crate::verify::{Foreign, Keys, Legacy, Policy, Proof};
@@ -64,10 +65,13 @@ fn judging_allocates_nothing_after_warm_up() {
         identities,
         proof,
         heads: Default::default(),
+        asker: None,
         activity: Default::default(),
+        heal: Heal::new(false, OnGap::Pass),
         state: None,
         recent: Default::default(),
         pds: String::new(),
+        time_ns: 0,
     };
     let (stream, mut out) = (stream(), Vec::new());
     let warm = judge_all(&mut judge, &stream, &mut out);

@@ -8,7 +8,7 @@ use anyhow::Context;
 use cli::{Common, Inputs, Out, Sockets};
 use didindex::DidIndex;
 
-use crate::activity::Activity;
+use crate::heal::OnGap;
 use crate::identity::Identities;
 use crate::pds::Hosts;
 use crate::resolve::{Resolver, Upstream};
@@ -19,7 +19,7 @@ use crate::verify::{Foreign, Keys, Legacy, Policy};
 /// Proved events are passed on; what is refused or cannot be checked is dropped, or kept by
 /// --rejects, unless --pass-all. Identities come from an index, from the directory itself, or
 /// from the index first and the directory where that falls short. The last commit of each account
-/// is remembered (of some 3.6 million accounts, in 450 MB): copies of it are dropped, earlier ones
+/// is remembered (of some 3.6 million accounts, in 480 MB): copies of it are dropped, earlier ones
 /// refused, and one that does not follow it is noted as a gap.
 ///
 /// Unsigned events (#account, #identity) count from the account's own host. A relay's #account is
@@ -52,6 +52,17 @@ pub(crate) struct Args {
     /// Take a relay's word for unsigned events, instead of asking the account's host
     #[arg(long, env = "SOVEREIGN_TRUST_RELAY")]
     pub(crate) trust_relay: bool,
+
+    /// Close gaps: fetch the account's repository from its host, prove it, pass it on as a frame
+    ///
+    /// The account's events wait meanwhile; those that the repository holds already are dropped as
+    /// repeats. After a hole, the host's list of accounts says which have moved on.
+    #[arg(long, env = "SOVEREIGN_HEAL", requires = "resolve")]
+    pub(crate) heal: bool,
+
+    /// What to do about an event behind a gap that is not closed
+    #[arg(long, value_name = "WHAT", default_value = "pass", env = "SOVEREIGN_ON_GAP")]
+    pub(crate) on_gap: OnGap,
 
     /// Begin with what this archive says of accounts, as of its last mark
     #[arg(long, value_name = "ARCHIVE", env = "SOVEREIGN_RESUME")]
@@ -117,9 +128,8 @@ impl Args {
     ///
     /// # Errors
     /// If the certificates cannot be read.
-    pub(crate) fn activity(&self) -> anyhow::Result<Activity> {
-        let hosts = self.upstream().map(|upstream| Hosts::start(&upstream));
-        Ok(Activity::new(hosts.transpose()?))
+    pub(crate) fn asker(&self) -> anyhow::Result<Option<Hosts>> {
+        self.upstream().map(|upstream| Hosts::start(&upstream)).transpose()
     }
 
     fn upstream(&self) -> Option<Upstream> {

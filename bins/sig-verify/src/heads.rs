@@ -6,7 +6,7 @@
 //! came too late, or one behind a gap. A gap never stops an account: its head moves on.
 //!
 //! What is remembered is bounded: two generations of accounts, the older of which is forgotten when
-//! the younger is full, about 450 MB in all. What is in use stays. An account that was forgotten is
+//! the younger is full, about 480 MB in all. What is in use stays. An account that was forgotten is
 //! met as for the first time.
 
 use std::borrow::Cow;
@@ -56,6 +56,8 @@ pub(crate) struct Account {
     /// The host that said that it is not active. The word of a host counts as long as the
     /// account is there.
     pub(crate) away: Option<HostKey>,
+    /// The head is that of a whole repository that was fetched: what came before it is in there.
+    pub(crate) healed: bool,
 }
 
 /// How an event stands to its account's head.
@@ -174,15 +176,15 @@ impl Generation {
 }
 
 /// Where an event stands that would make `next` the account's head.
-pub(crate) fn place(head: Option<&Head>, event: &Event<'_>, next: &Head) -> Place {
-    let Some(head) = head else { return Place::Next(notes::FIRST) };
+pub(crate) fn place(account: &Account, event: &Event<'_>, next: &Head) -> Place {
+    let Some(head) = &account.head else { return Place::Next(notes::FIRST) };
     let is_sync = matches!(event, Event::Sync(_));
     if next.rev == head.rev && next.commit == head.commit {
         // Hosts send a `#sync` behind each account's first commit. It is an event of its own.
         return if is_sync { Place::Next(0) } else { Place::Repeat };
     }
     if next.rev <= head.rev {
-        return Place::Stale;
+        return if account.healed { Place::Repeat } else { Place::Stale };
     }
     let follows = match event {
         Event::Commit(commit) => follows(head, commit),
@@ -215,7 +217,7 @@ mod tests {
     fn account(number: u64) -> Account {
         let cid = |what: &str| Cid::dag_cbor(format!("{what} {number}").as_bytes());
         let head = Head { rev: Tid::new(number, 0), commit: cid("commit"), data: cid("data") };
-        Account { head: Some(head), away: None }
+        Account { head: Some(head), ..Account::default() }
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub(crate) enum Decision {
     },
     /// The account's host has to be asked whether the account is active.
     AskHost,
+    /// The account's repository has to be fetched from its host, to close a gap.
+    Fetch,
 }
 
 /// Everything that is known of accounts, and who is asked for the rest.

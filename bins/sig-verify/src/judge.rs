@@ -1,18 +1,21 @@
 //! How an event comes to its verdict: the rules, identities, the account's chain and its activity
 //! together.
 
+mod mend;
+
 use std::time::{Duration, Instant};
 
 use atproto::event::Event;
 use atproto::{Cid, Tid};
 use frame::Frame;
 use frame::host::HostTable;
-use frame::verdict::{Rule, Status, Verdict};
+use frame::verdict::{Rule, Status, Verdict, notes};
 
-use crate::activity::{Activity, Word};
+use crate::activity::{Activity, Said, Word};
 use crate::heads::{self, Account, Heads, HostKey};
+use crate::heal::{Heal, Wish};
 use crate::identity::{Decision, Identities};
-use crate::pds::Said;
+use crate::pds::{Answer, Asked, Hosts, Question};
 use crate::state::{Again, Recent, State};
 use crate::verify::{self, Claim, Proof, Speaker};
 
@@ -25,12 +28,17 @@ pub(crate) struct Judge {
     pub(crate) identities: Identities,
     pub(crate) proof: Proof,
     pub(crate) heads: Heads,
+    /// Who asks the hosts of accounts, if anybody may be asked.
+    pub(crate) asker: Option<Hosts>,
     pub(crate) activity: Activity,
+    pub(crate) heal: Heal,
     /// Where what is known of accounts is kept for the next run.
     pub(crate) state: Option<State>,
     pub(crate) recent: Recent,
     /// The host of the account that was judged last, where that mattered.
     pub(crate) pds: String,
+    /// When the event was received that was judged last.
+    pub(crate) time_ns: u64,
 }
 
 /// What an event is held against.
@@ -57,6 +65,7 @@ impl Judge {
     /// proved has become part of what is known of its account.
     pub(crate) fn decide<'a>(&mut self, frame: &Frame<'a>) -> (&'a str, Decision) {
         let settled = |verdict| ("", Decision::Settled(verdict));
+        self.time_ns = frame.header.time_ns;
         let event = match verify::open(frame.body()) {
             Ok(event) => event,
             Err(rule) => return settled(Verdict::refused(rule)),
@@ -78,9 +87,9 @@ impl Judge {
             if matches!(claim.event(), Event::Sync(_)) {
                 self.find_again(&mut standing, did, next.rev, &next.commit);
             }
-            let head = standing.account.head.as_ref();
-            noted = match heads::place(head, claim.event(), &next).notes() {
+            noted = match heads::place(&standing.account, claim.event(), &next).notes() {
                 Ok(noted) => noted,
+                Err(Rule::REPEAT) => return settled(Verdict::unchecked(Rule::REPEAT)),
                 Err(rule) => return settled(Verdict::refused(rule)),
             };
         }
@@ -125,13 +134,14 @@ impl Judge {
         let doubt = match (claim.head(), self.proof.speaker(host)) {
             (Some(_), _) => standing.account.away.map_or(Doubt::None, Doubt::Inactive),
             (None, Speaker::Hearsay) => match claim.says_active() {
-                Some(active) if self.activity.can_ask() => Doubt::Hearsay(active),
+                Some(active) if self.asker.is_some() => Doubt::Hearsay(active),
                 _ => return Decision::Settled(Verdict::unchecked(Rule::HEARSAY)),
             },
             (None, _) => Doubt::None,
         };
         let (proof, pds) = (&mut self.proof, &mut self.pds);
-        let is_told = doubt != Doubt::None || claim.says_active().is_some();
+        let is_behind = noted & notes::GAP != 0 && self.heal.is_on();
+        let is_told = doubt != Doubt::None || claim.says_active().is_some() || is_behind;
         let decision = self.identities.decide(claim.did, |view| {
             if is_told {
                 pds.clear();
@@ -164,7 +174,7 @@ impl Judge {
                 away = None;
                 None
             }
-            Doubt::Inactive(_) => match self.activity.word(claim.did, &self.pds) {
+            Doubt::Inactive(_) => match self.word(claim.did) {
                 Word::Ask => return Decision::AskHost,
                 Word::Said(Said::Active(true)) => {
                     away = None;
@@ -173,7 +183,7 @@ impl Judge {
                 Word::Said(Said::Active(false)) => Some(Verdict::refused(Rule::INACTIVE)),
                 Word::Said(Said::Silence) => Some(Verdict::unchecked(Rule::INACTIVE)),
             },
-            Doubt::Hearsay(active) => match self.activity.word(claim.did, &self.pds) {
+            Doubt::Hearsay(active) => match self.word(claim.did) {
                 Word::Ask => return Decision::AskHost,
                 Word::Said(Said::Active(now)) if now == active => None,
                 Word::Said(_) => Some(Verdict::unchecked(Rule::HEARSAY)),
@@ -181,6 +191,16 @@ impl Judge {
         };
         if let Some(no) = no {
             return Decision::Settled(Verdict { notes: verdict.notes, ..no });
+        }
+        if verdict.notes & notes::GAP != 0 {
+            match self.heal.wish(claim.did) {
+                Wish::Fetch => return Decision::Fetch,
+                Wish::Pass => {}
+                Wish::Hold => {
+                    let held = Verdict::unchecked(Rule::GAP);
+                    return Decision::Settled(Verdict { notes: verdict.notes, ..held });
+                }
+            }
         }
         if let Some(active) = claim.says_active() {
             away = (!active).then(|| HostKey::of(&self.pds));
@@ -194,20 +214,37 @@ impl Judge {
             }
             return Decision::Settled(verdict);
         }
-        let next = Account { head: claim.head().or(account.head), away };
-        if next != account {
-            self.heads.put(claim.did, next);
-            self.state.iter_mut().for_each(|state| state.note(claim.did, &account, &next));
-        }
+        let head = claim.head().or(account.head);
+        let healed = account.healed && head == account.head;
+        self.change(claim.did, &account, Account { head, away, healed });
         Decision::Settled(verdict)
+    }
+
+    fn change(&mut self, did: &str, before: &Account, after: Account) {
+        if after != *before {
+            self.heads.put(did, after);
+            self.state.iter_mut().for_each(|state| state.note(did, before, &after));
+        }
+    }
+
+    /// What the account's host says of its activity.
+    fn word(&self, did: &str) -> Word {
+        match self.asker {
+            Some(_) => self.activity.word(did, &self.pds),
+            None => Word::Said(Said::Silence),
+        }
     }
 
     /// Asks what a decision wants to know.
     pub(crate) fn ask(&mut self, did: &str, decision: Decision) {
-        match decision {
-            Decision::Ask { history } => self.identities.ask(did, history),
-            Decision::AskHost => self.activity.ask(did, &self.pds),
-            Decision::Settled(_) => {}
+        let asked = match decision {
+            Decision::Ask { history } => return self.identities.ask(did, history),
+            Decision::Settled(_) => return,
+            Decision::AskHost => Asked::Status(did.into()),
+            Decision::Fetch => Asked::Repo(did.into()),
+        };
+        if let Some(asker) = &mut self.asker {
+            asker.ask(Question { asked, pds: self.pds.as_str().into() });
         }
     }
 
@@ -216,19 +253,48 @@ impl Judge {
     pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
         let until = Instant::now() + wait;
         loop {
+            self.ask_on();
             let left = until.saturating_duration_since(Instant::now());
-            let both = self.identities.is_asked() && self.activity.is_asked();
+            let is_host_asked = self.asker.as_ref().is_some_and(|asker| asker.pending() > 0);
+            let both = self.identities.is_asked() && is_host_asked;
             let slice = if both { left.min(SLICE) } else { left };
             let answer = self.identities.answer(slice);
-            let answer = answer.or_else(|| self.activity.answer(slice));
-            if answer.is_some() || left.is_zero() || !self.is_asked() {
+            let answer = answer.or_else(|| self.host_answer(slice));
+            if answer.is_some() || left.is_zero() || !(is_host_asked || self.identities.is_asked())
+            {
                 return answer;
             }
         }
     }
 
-    fn is_asked(&self) -> bool {
-        self.identities.is_asked() || self.activity.is_asked()
+    fn host_answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
+        let (Question { asked, pds }, answer) = self.asker.as_mut()?.answer(wait)?;
+        match (asked, answer) {
+            (Asked::Status(did), answer) => {
+                let said = match answer {
+                    Answer::Active(active) => Said::Active(active),
+                    _ => Said::Silence,
+                };
+                self.activity.learn(did.clone(), pds, said);
+                Some((did, said != Said::Silence))
+            }
+            (Asked::Repo(did), answer) => {
+                let is_healed = match &answer {
+                    Answer::Repo(car) => self.mend(&did, car).is_some(),
+                    _ => false,
+                };
+                self.heal.tell(&did, is_healed);
+                Some((did, answer != Answer::Silence))
+            }
+            (Asked::List(_), Answer::List(repos, next)) => {
+                self.compare(&repos, &pds);
+                if let Some(next) = next {
+                    self.heal.put_list(&pds, &next);
+                }
+                None
+            }
+            (Asked::List(_), _) => None,
+        }
     }
 
     /// Makes durable what is known of accounts: before a mark goes on, so that this is never

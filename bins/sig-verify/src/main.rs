@@ -8,6 +8,7 @@ mod verify;
 
 mod activity;
 mod heads;
+mod heal;
 mod judge;
 mod pds;
 mod resume;
@@ -34,6 +35,7 @@ use cli::{Cli, Common, Endpoint};
 use crate::args::Args;
 use crate::counts::Counts;
 use crate::heads::Heads;
+use crate::heal::{Heal, OnGap};
 use crate::judge::Judge;
 use crate::rejects::Rejects;
 use crate::stage::Stage;
@@ -56,6 +58,9 @@ impl cli::Tool for Args {
                  one), or a directory with --resolve https://plc.directory",
             ));
         }
+        if self.on_gap == OnGap::Hold && !self.heal {
+            return Err(cli::usage("--on-gap hold needs --heal: nothing else would end it"));
+        }
         self.refuse_same_files()?;
         let mut heads = Heads::default();
         let state = self.state.as_deref().map(|path| State::open(path, &mut heads)).transpose()?;
@@ -70,8 +75,11 @@ impl cli::Tool for Args {
             heads,
             state,
             recent: recent.unwrap_or_default(),
-            activity: self.activity()?,
+            asker: self.asker()?,
+            activity: Default::default(),
+            heal: Heal::new(self.heal, self.on_gap),
             pds: String::new(),
+            time_ns: 0,
         };
         let rejects = self.rejects.as_deref().map(|path| Rejects::create(path, self.out.force));
         let rejects = rejects.transpose()?;

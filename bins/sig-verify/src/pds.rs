@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use atproto::Tid;
 use net::Endpoint;
 use net::http::Client;
 use serde_json::Value;
@@ -32,32 +33,54 @@ const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// Hosts that are left alone; of more, some are asked again sooner.
 const SILENT_MAX: usize = 1 << 14;
 
-/// The longest answer about a status.
+/// The longest answer about a status, and the longest list of accounts.
 const STATUS_BYTES_MAX: u64 = 64 << 10;
+const LIST_BYTES_MAX: u64 = 1 << 20;
 
-/// What a host says of an account of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Said {
-    /// Whether its repository may be had.
-    Active(bool),
-    /// Nothing that could be read.
-    Silence,
+/// The largest repository that is fetched.
+const REPO_BYTES_MAX: u64 = 64 << 20;
+
+/// Accounts in a list.
+const LIST_MAX: usize = 1000;
+
+/// What is asked of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Asked {
+    /// Whether the repository of an account of its own may be had.
+    Status(Box<str>),
+    /// The repository of an account.
+    Repo(Box<str>),
+    /// Its accounts behind this one.
+    List(Box<str>),
 }
 
-/// Which account, and at which host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is asked, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
-    pub(crate) did: Box<str>,
+    pub(crate) asked: Asked,
     /// The host's canonical name.
     pub(crate) pds: Box<str>,
+}
+
+/// What a host answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Whether the account is active.
+    Active(bool),
+    /// A CAR, perhaps.
+    Repo(Vec<u8>),
+    /// Accounts with their revs, and behind which account the list goes on.
+    List(Vec<(Box<str>, Tid)>, Option<Box<str>>),
+    /// Nothing that could be read.
+    Silence,
 }
 
 /// Takes questions and gives answers, in whatever order they come.
 pub(crate) struct Hosts {
     desk: Arc<Desk>,
-    sender: Sender<(Question, Said)>,
-    answers: Receiver<(Question, Said)>,
-    asked: HashSet<Box<str>>,
+    sender: Sender<(Question, Answer)>,
+    answers: Receiver<(Question, Answer)>,
+    asked: HashSet<Question>,
 }
 
 impl Hosts {
@@ -85,16 +108,16 @@ impl Hosts {
         Ok(Hosts { desk, sender, answers, asked: HashSet::new() })
     }
 
-    /// Asks, unless that account is being asked about already.
+    /// Asks, unless the same is being asked already.
     pub(crate) fn ask(&mut self, question: Question) {
-        if !self.asked.insert(question.did.clone()) {
+        if !self.asked.insert(question.clone()) {
             return;
         }
         let mut state = self.desk.lock();
         if state.queue.len() >= QUESTIONS_MAX {
             drop(state);
             // The receiver lives as long as the sender does.
-            let _ = self.sender.send((question, Said::Silence));
+            let _ = self.sender.send((question, Answer::Silence));
             return;
         }
         state.queue.push_back(question);
@@ -102,19 +125,19 @@ impl Hosts {
         self.desk.changed.notify_one();
     }
 
-    /// Whether an answer is still to come.
-    pub(crate) fn is_asked(&self) -> bool {
-        !self.asked.is_empty()
+    /// How many answers are still to come.
+    pub(crate) fn pending(&self) -> usize {
+        self.asked.len()
     }
 
     /// The next answer, if one comes within `wait`.
-    pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Question, Said)> {
+    pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Question, Answer)> {
         if self.asked.is_empty() {
             return None;
         }
-        let (question, said) = self.answers.recv_timeout(wait).ok()?;
-        self.asked.remove(&question.did);
-        Some((question, said))
+        let (question, answer) = self.answers.recv_timeout(wait).ok()?;
+        self.asked.remove(&question);
+        Some((question, answer))
     }
 }
 
@@ -153,13 +176,13 @@ impl Desk {
     }
 
     /// Asks one question after the other until all is closed.
-    fn work(&self, answers: &Sender<(Question, Said)>) {
+    fn work(&self, answers: &Sender<(Question, Answer)>) {
         while let Some((question, is_silent)) = self.next() {
-            let said = if is_silent { None } else { self.status(&question) };
+            let answer = if is_silent { None } else { self.fetch(&question) };
             if !is_silent {
-                self.done(&question.pds, said.is_none());
+                self.done(&question.pds, answer.is_none());
             }
-            if answers.send((question, said.map_or(Said::Silence, Said::Active))).is_err() {
+            if answers.send((question, answer.unwrap_or(Answer::Silence))).is_err() {
                 return;
             }
         }
@@ -202,8 +225,8 @@ impl Desk {
         self.changed.notify_one();
     }
 
-    /// Whether the account is active, as its host says; `None` for no answer.
-    fn status(&self, question: &Question) -> Option<bool> {
+    /// What the host answers; `None` for no answer.
+    fn fetch(&self, question: &Question) -> Option<Answer> {
         let mut endpoint: Endpoint = question.pds.parse().ok()?;
         if endpoint.port != 443 {
             if !self.ports {
@@ -211,9 +234,23 @@ impl Desk {
             }
             endpoint.tls = self.tls;
         }
-        let path = format!("/xrpc/com.atproto.sync.getRepoStatus?did={}", question.did);
-        let response = self.client.get(&endpoint.http_url(&path), STATUS_BYTES_MAX).ok()?;
-        status(response.status, &response.body, &question.did)
+        let (path, bytes_max) = match &question.asked {
+            Asked::Status(did) => (format!("getRepoStatus?did={did}"), STATUS_BYTES_MAX),
+            Asked::Repo(did) => (format!("getRepo?did={did}"), REPO_BYTES_MAX),
+            Asked::List(did) if did.is_empty() => {
+                (format!("listRepos?limit={LIST_MAX}"), LIST_BYTES_MAX)
+            }
+            Asked::List(did) => {
+                (format!("listRepos?limit={LIST_MAX}&cursor={did}"), LIST_BYTES_MAX)
+            }
+        };
+        let url = endpoint.http_url(&format!("/xrpc/com.atproto.sync.{path}"));
+        let response = self.client.get(&url, bytes_max).ok()?;
+        match &question.asked {
+            Asked::Status(did) => status(response.status, &response.body, did).map(Answer::Active),
+            Asked::Repo(_) => (response.status == 200).then_some(Answer::Repo(response.body)),
+            Asked::List(_) => list(&response.body).filter(|_| response.status == 200),
+        }
     }
 }
 
@@ -225,6 +262,22 @@ fn status(code: u16, body: &[u8], did: &str) -> Option<bool> {
         400 | 404 if body.get("error")?.as_str()? == "RepoNotFound" => Some(false),
         _ => None,
     }
+}
+
+/// Reads an answer of `listRepos`. Accounts that cannot be read are left out.
+fn list(body: &[u8]) -> Option<Answer> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let text = |value: &Value, field: &str| value.get(field)?.as_str().map(str::to_owned);
+    let repos = body.get("repos")?.as_array()?.iter().filter_map(|repo| {
+        let (did, rev) = (text(repo, "did")?, text(repo, "rev")?);
+        atproto::syntax::is_did(&did).then_some((did.into(), rev.parse().ok()?))
+    });
+    // It goes into a URL as it is.
+    let is_plain = |cursor: &String| {
+        cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":._-".contains(&byte))
+    };
+    let cursor = text(&body, "cursor").filter(|cursor| !cursor.is_empty()).filter(is_plain);
+    Some(Answer::List(repos.take(LIST_MAX).collect(), cursor.map(Into::into)))
 }
 
 #[cfg(test)]
@@ -243,5 +296,19 @@ mod tests {
         assert_eq!(status(400, br#"{"error":"RepoNotFound"}"#, did), Some(false));
         assert_eq!(status(400, br#"{"error":"InvalidRequest"}"#, did), None);
         assert_eq!(status(502, body(true).as_bytes(), did), None);
+    }
+
+    #[test]
+    fn a_list_is_read_as_far_as_it_can_be() {
+        let (did, rev) = ("did:plc:2a7ygipkrbh544aqhcav53oy", "3jzfcijpj2z2a");
+        let good = format!(r#"{{"did":"{did}","rev":"{rev}","head":"x","active":true}}"#);
+        let body =
+            format!(r#"{{"repos":[{good},{{"did":"no","rev":"{rev}"}},{{}}],"cursor":"a:b"}}"#);
+        let repos = vec![(did.into(), rev.parse().unwrap())];
+        assert_eq!(list(body.as_bytes()), Some(Answer::List(repos, Some("a:b".into()))));
+        let end = Some(Answer::List(Vec::new(), None));
+        assert_eq!(list(br#"{"repos":[]}"#), end);
+        assert_eq!(list(br#"{"repos":[],"cursor":"a&did=b"}"#), end);
+        assert_eq!(list(b"{}"), None);
     }
 }

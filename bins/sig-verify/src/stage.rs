@@ -45,6 +45,9 @@ impl Stage<'_> {
     pub(crate) fn run(mut self, mut input: Input<'_>) -> anyhow::Result<()> {
         let torn = self.read(&mut input)?;
         self.drain()?;
+        while self.judge.is_healing() {
+            self.wait()?;
+        }
         self.judge.save()?;
         if let Some(rejects) = self.rejects.take() {
             rejects.finish()?;
@@ -70,7 +73,7 @@ impl Stage<'_> {
             }
             if input.idle()? {
                 self.flush()?;
-                while !self.hold.is_empty() && !input.wait_up_to(Some(GLANCE))? {
+                while self.is_waiting() && !input.wait_up_to(Some(GLANCE))? {
                     self.take_answers(Duration::ZERO)?;
                     self.flush()?;
                 }
@@ -91,6 +94,9 @@ impl Stage<'_> {
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        if frame.header.kind == Kind::HOLE {
+            self.judge.look_for_moved(frame.header.host);
+        }
         match frame.header.kind {
             Kind::EVENT => self.event(frame),
             Kind::HOST => {
@@ -176,11 +182,18 @@ impl Stage<'_> {
             if !answered {
                 self.waiting.say_silence(self.cli, &self.judge.identities);
             }
+            while let Some(bytes) = self.judge.heal.pop_frame() {
+                if let Some(frame) = reread(&bytes) {
+                    self.output.put(&frame)?;
+                }
+            }
             let mut queue = self.hold.take(&did);
             while let Some(held) = queue.pop_front() {
                 let decision = held.frame().map(|frame| self.judge.decide(&frame).1);
                 self.judge.check()?;
-                if let Some(decision @ (Decision::Ask { .. } | Decision::AskHost)) = decision {
+                if let Some(decision) = decision
+                    && !matches!(decision, Decision::Settled(_))
+                {
                     queue.push_front(held);
                     self.judge.ask(&did, decision);
                     break;
@@ -191,10 +204,10 @@ impl Stage<'_> {
                 self.hold.restore(&did, queue);
             }
             self.cli.stats().held(self.hold.events() as u64);
-            while let Some(bytes) = self.hold.pop_gate() {
-                if let Some(frame) = reread(&bytes) {
-                    self.pass_gate(&frame)?;
-                }
+        }
+        while let Some(bytes) = self.hold.pop_gate() {
+            if let Some(frame) = reread(&bytes) {
+                self.pass_gate(&frame)?;
             }
         }
         Ok(())
@@ -206,6 +219,11 @@ impl Stage<'_> {
             (Some(frame), Some(Decision::Settled(verdict))) => self.settle(&frame, &verdict),
             _ => Ok(()),
         }
+    }
+
+    /// Whether answers are to be looked for although nothing comes in.
+    fn is_waiting(&self) -> bool {
+        !self.hold.is_empty() || self.judge.is_healing()
     }
 
     /// Waits until nothing is held.

@@ -18,7 +18,8 @@
 //! did     = u8 0 | 15 bytes                      a did:plc
 //!         | u8 1 | u16 length | text             any other
 //! account = u8 bits | head? | u64?               bit 0: a head; bit 1: the host that said that
-//!                                                the account is inactive, by a hash of its name
+//!                                                the account is inactive, by a hash of its name;
+//!                                                bit 2: the head is that of a fetched repository
 //! head    = u64 rev | 36 bytes CID of the commit | 36 bytes CID of the tree
 //! ```
 //!

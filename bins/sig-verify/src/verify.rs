@@ -272,6 +272,20 @@ impl Proof {
         Verdict { notes: noted, ..verdict }
     }
 
+    /// Whether a commit is the account's: all that has to be asked of a whole repository.
+    pub(crate) fn judge_commit(
+        &mut self,
+        commit: Signed<'_>,
+        head: Head,
+        view: View<'_>,
+    ) -> Verdict {
+        let digest = commit.signed_digest();
+        match self.signature(&SignedClaim { commit, digest, head }, view) {
+            Ok(key) => Verdict::ok(Some(key)),
+            Err(rule) => Verdict::refused(rule),
+        }
+    }
+
     /// The key that proves the commit, or the rule that says best why none does.
     fn signature(
         &mut self,

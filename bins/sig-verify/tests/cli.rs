@@ -43,6 +43,9 @@ mod resolve;
 // did:web.
 #[path = "cli/web.rs"]
 mod web;
+// Gaps, and how they are closed.
+#[path = "cli/heal.rs"]
+mod heal;
 // What is known of accounts, from one run to the next.
 #[path = "cli/archived.rs"]
 mod archived;

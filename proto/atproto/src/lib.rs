@@ -9,7 +9,7 @@
 //! Reading order: [`cid`] and [`syntax`] (names), [`cbor`] (the walker
 //! everything else stands on), [`event`] (the envelope), [`car`] and
 //! [`blocks`] (what an envelope carries), [`commit`] and [`mst`] (what the
-//! blocks say), [`spans`] (the block table that a stage appends) and
+//! blocks say), [`repo`] (all of them), [`spans`] (the block table that a stage appends) and
 //! [`identity`] (what a duplicate is).
 
 #![warn(clippy::indexing_slicing)]
@@ -27,6 +27,7 @@ pub mod blocks;
 pub mod car;
 pub mod commit;
 pub mod mst;
+pub mod repo;
 pub mod spans;
 
 pub mod identity;

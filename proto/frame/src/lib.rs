@@ -62,6 +62,7 @@ pub mod hole;
 pub mod host;
 pub mod mark;
 pub mod number;
+pub mod repo;
 pub mod verdict;
 
 mod decode;

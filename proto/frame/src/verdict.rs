@@ -138,6 +138,8 @@ rules! {
     INACTIVE = 36, "inactive";
     /// A signed event from a PDS that is not the account's, and such are not wanted.
     FOREIGN = 37, "foreign";
+    /// It does not continue what the account did last, and what is missing could not be fetched yet.
+    GAP = 38, "gap";
 }
 
 impl std::fmt::Display for Rule {

@@ -1,7 +1,8 @@
 //! The lines of control frames.
 
+use atproto::{Cid, Tid};
 use frame::host::HostTable;
-use frame::{Frame, hole, host, mark};
+use frame::{Frame, hole, host, mark, repo};
 use serde::Serialize;
 
 use crate::rfc3339;
@@ -65,6 +66,30 @@ impl<'a> Hole<'a> {
             epoch: frame.header.epoch,
             after,
             until,
+            time: rfc3339(frame.header.time_ns),
+        })
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Repo<'a> {
+    kind: &'static str,
+    did: &'a str,
+    rev: String,
+    commit: Option<String>,
+    records: u32,
+    time: String,
+}
+
+impl<'a> Repo<'a> {
+    pub(crate) fn of(frame: &Frame<'a>) -> Result<Repo<'a>, frame::Error> {
+        let (repo, paths) = repo::read(frame)?;
+        Ok(Repo {
+            kind: "repo",
+            did: repo.did,
+            rev: Tid(repo.rev).to_string(),
+            commit: Cid::from_slice(&repo.commit).ok().map(|cid| cid.to_string()),
+            records: paths.left(),
             time: rfc3339(frame.header.time_ns),
         })
     }

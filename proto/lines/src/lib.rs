@@ -32,7 +32,7 @@
 //!
 //! Control frames have `kind` and what they say: `host` (`id`, `host`, `role`), `mark` (`time`,
 //! `marks` with `host`, `epoch`, `seq`), `hole` (`host`, `epoch`, `after`, `until`, `time`),
-//! `end` (`time`). Any other frame has `kind` (a name or a number), `host`, `seq`, `time`, `bytes`.
+//! `repo` (`did`, `rev`, `commit`, `records`: how many, `time`), `end` (`time`). Any other frame has `kind` (a name or a number), `host`, `seq`, `time`, `bytes`.
 #![warn(clippy::indexing_slicing)]
 
 mod control;
@@ -56,6 +56,10 @@ pub fn put(out: &mut Vec<u8>, frame: &Frame<'_>, hosts: &HostTable) -> Result<()
         Kind::HOST => write(out, &control::Host::of(frame)?),
         Kind::MARK => write(out, &control::Mark::of(frame, hosts)?),
         Kind::HOLE => write(out, &control::Hole::of(frame, hosts)?),
+        Kind::REPO => match control::Repo::of(frame) {
+            Ok(repo) => write(out, &repo),
+            Err(_) => write(out, &control::Other::of(frame, hosts)),
+        },
         Kind::END => write(out, &control::End::of(frame)),
         _ => write(out, &control::Other::of(frame, hosts)),
     }

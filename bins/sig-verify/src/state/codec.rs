@@ -9,6 +9,7 @@ const OTHER: u8 = 1;
 
 const HAS_HEAD: u8 = 1;
 const IS_AWAY: u8 = 2;
+const IS_HEALED: u8 = 4;
 
 pub(super) fn put_did(out: &mut Vec<u8>, did: &str) {
     match PlcDid::parse(did) {
@@ -27,7 +28,8 @@ pub(super) fn put_did(out: &mut Vec<u8>, did: &str) {
 
 pub(super) fn put_account(out: &mut Vec<u8>, account: &Account) {
     let head = if account.head.is_some() { HAS_HEAD } else { 0 };
-    out.push(head | if account.away.is_some() { IS_AWAY } else { 0 });
+    let away = if account.away.is_some() { IS_AWAY } else { 0 };
+    out.push(head | away | if account.healed { IS_HEALED } else { 0 });
     if let Some(head) = &account.head {
         out.extend_from_slice(&head.rev.0.to_le_bytes());
         out.extend_from_slice(head.commit.as_bytes());
@@ -86,7 +88,7 @@ fn did(bytes: &mut &[u8]) -> Option<String> {
 
 fn account(bytes: &mut &[u8]) -> Option<Account> {
     let [bits] = take(bytes)?;
-    let mut account = Account::default();
+    let mut account = Account { healed: bits & IS_HEALED != 0, ..Account::default() };
     if bits & HAS_HEAD != 0 {
         let rev = Tid(u64::from_le_bytes(take(bytes)?));
         let commit = Cid::from_slice(&take::<{ Cid::BYTES }>(bytes)?).ok()?;
@@ -96,5 +98,5 @@ fn account(bytes: &mut &[u8]) -> Option<Account> {
     if bits & IS_AWAY != 0 {
         account.away = HostKey::from_number(u64::from_le_bytes(take(bytes)?));
     }
-    (bits & !(HAS_HEAD | IS_AWAY) == 0).then_some(account)
+    (bits & !(HAS_HEAD | IS_AWAY | IS_HEALED) == 0).then_some(account)
 }

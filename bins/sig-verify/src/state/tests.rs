@@ -10,7 +10,7 @@ fn account(number: u64) -> Account {
     let cid = |what: &str| Cid::dag_cbor(format!("{what} {number}").as_bytes());
     let head = Head { rev: Tid::new(number, 0), commit: cid("commit"), data: cid("data") };
     let away = number.is_multiple_of(2).then(|| HostKey::of("pds.example"));
-    Account { head: Some(head), away }
+    Account { head: Some(head), away, healed: number.is_multiple_of(3) }
 }
 
 /// Notes the changes of an account from one number to the next, each behind a mark.

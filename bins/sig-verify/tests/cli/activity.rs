@@ -10,10 +10,10 @@ use crate::harness::{self, Seen, Stream};
 use crate::index;
 
 /// One account, whose host and directory are the same server.
-struct Bench {
-    directory: Directory,
-    did: String,
-    secret: Secret,
+pub struct Bench {
+    pub directory: Directory,
+    pub did: String,
+    pub secret: Secret,
 }
 
 /// Which host of the stream an event comes from.
@@ -22,7 +22,7 @@ const RELAY: u32 = 2;
 const OTHER: u32 = 3;
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         let secret = Secret::new(Curve::K256, 1);
         let directory = Directory::start();
         let did = index::Account::new(1, secret.public()).did;
@@ -31,7 +31,7 @@ impl Bench {
         bench
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("127.0.0.1:{}", self.directory.port)
     }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 #[derive(Clone)]
 pub enum Reply {
     Json(String),
+    Bytes(Vec<u8>),
     Status(u16),
     /// With `Retry-After` in seconds.
     Later(u64),
@@ -110,6 +111,12 @@ impl Shared {
 
     fn send(&self, mut socket: TcpStream, reply: Reply) {
         let (status, more, body) = match reply {
+            Reply::Bytes(body) => {
+                let head = format!("content-length: {}\r\nconnection: close", body.len());
+                let _ = write!(socket, "HTTP/1.1 200 X\r\n{head}\r\n\r\n");
+                let _ = socket.write_all(&body);
+                return;
+            }
             Reply::Json(body) => (200, String::new(), body),
             Reply::Status(status) => (status, String::new(), "{}".into()),
             Reply::Later(seconds) => (429, format!("retry-after: {seconds}\r\n"), "{}".into()),

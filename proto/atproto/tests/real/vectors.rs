@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use atproto::repo::Repo;
 use atproto::{Cid, Tid, car, cbor, commit, loose, mst, syntax};
 use data_encoding::BASE64_NOPAD;
 use ipld_core::ipld::Ipld;
@@ -202,7 +203,36 @@ fn exported_repositories_are_whole_trees() {
             count += 1;
         });
         assert!(count > 0, "{name}");
+        let whole = Repo::read(&bytes).unwrap();
+        let mut paths = 0;
+        whole
+            .walk(|path, cid| {
+                let path = std::str::from_utf8(path).unwrap();
+                assert_eq!(mst::find(path, &signed.data, &store), Ok(Some(*cid)));
+                paths += 1;
+            })
+            .unwrap();
+        assert_eq!(paths, count, "{name}");
+        lacks_nothing(&bytes);
     }
+}
+
+/// A repository that lacks any of its blocks is not whole, unless another one is the same.
+fn lacks_nothing(bytes: &[u8]) {
+    let car = car::parse(bytes).unwrap();
+    let blocks: Vec<car::Block<'_>> = car.blocks().map(Result::unwrap).collect();
+    // The header's length is one byte.
+    let first = 1 + usize::from(bytes[0]);
+    for (at, block) in blocks.iter().enumerate() {
+        let from = if at == 0 { first } else { end(&blocks[at - 1]) };
+        let without = [&bytes[..from], &bytes[end(block)..]].concat();
+        let whole = Repo::read(&without).and_then(|repo| repo.walk(|_, _| {}));
+        assert!(whole.is_err(), "block {at} is not missed");
+    }
+}
+
+fn end(block: &car::Block<'_>) -> usize {
+    block.offset + block.data.len()
 }
 
 #[test]
