@@ -1,21 +1,29 @@
 //! `archive-cat`: what an archive holds, exactly as it came.
 
+mod format;
 mod sink;
+mod time;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
-use archive::{Found, Query, Reader, Scan};
+use archive::{Follower, Found, Query, Reader};
 use cli::{Cli, Common, Out, Tool};
 
+use crate::format::Format;
 use crate::sink::Sink;
+use crate::time::Since;
+
+/// How often a live archive is looked at again when nothing came.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Gives back what an archive holds, in the order in which it came
 ///
 /// The output is the frames that archive-pack took, byte for byte, each with its number in the
 /// archive; any tool that reads frames can go on with them. An archive that is being written is
-/// read as it was when this began. What is damaged is named and left out, everything else still
+/// read as it was when this began, and followed with --follow. What is damaged is named and left out, everything else still
 /// comes, and the exit status is 1.
 #[derive(Debug, clap::Parser)]
 struct Args {
@@ -30,6 +38,20 @@ struct Args {
     #[arg(long, value_name = "DID")]
     did: Vec<String>,
 
+    /// Only commits with an operation on this path; may be given several times
+    #[arg(long, value_name = "COLLECTION/RKEY")]
+    path: Vec<String>,
+
+    /// Only commits with an operation in this collection, and all events that are no commits: who
+    /// goes by a collection has to hear of accounts that go. May be given several times
+    #[arg(long, value_name = "NSID")]
+    collection: Vec<String>,
+
+    /// Begin with the first event that was received at this time or later: RFC 3339
+    /// (`2026-08-01T12:00:00Z`), or how long ago (`90m`, `2h`, `3d`)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
+
     /// Begin with event number N
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -38,8 +60,16 @@ struct Args {
     #[arg(long, value_name = "M")]
     count: Option<u64>,
 
-    /// Print JSON lines as frame-cat does, in place of frames
-    #[arg(long, conflicts_with_all = ["out", "force"])]
+    /// Go on with what comes, until SIGTERM or SIGINT
+    #[arg(long, conflicts_with = "count")]
+    follow: bool,
+
+    /// What is written; all but frames are JSON lines on standard output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+
+    /// The same as `--format json`
+    #[arg(long, conflicts_with_all = ["out", "force", "format"])]
     json: bool,
 
     #[command(flatten)]
@@ -50,6 +80,7 @@ impl Tool for Args {
     const NAME: &'static str = "archive-cat";
     const EXAMPLE: &'static str = "\
 archive-cat archive/ --did did:plc:44ybard66vv44zksje25o7dz --json
+archive-cat archive/ --since 2h --follow --format jetstream --collection app.bsky.feed.post
 archive-cat archive/ --from 1000000 --count 500 | sig-verify --index did.idx --keys history > /dev/null
 archive-cat old/ | archive-pack --out new/";
 
@@ -67,17 +98,42 @@ archive-cat old/ | archive-pack --out new/";
                 "--did {wrong}: not a DID (did:plc:... or did:web:...)"
             )));
         }
-        if !self.json && self.out.out.is_none() {
+        if let Some(wrong) = self.path.iter().find(|path| !atproto::syntax::is_path(path)) {
+            return Err(cli::usage(format!("--path {wrong}: not a path (collection/rkey)")));
+        }
+        if let Some(wrong) = self.collection.iter().find(|it| !atproto::syntax::is_nsid(it)) {
+            return Err(cli::usage(format!("--collection {wrong}: not a collection (an NSID)")));
+        }
+        let format = if self.json { Format::Json } else { self.format };
+        if format == Format::Frames && self.out.out.is_none() {
             cli::refuse_terminal()?;
         }
+        if format != Format::Frames && self.out.out.is_some() {
+            return Err(cli::usage("--out: only frames go to a file; redirect standard output"));
+        }
+        let query = Query {
+            from: self.from,
+            count: self.count,
+            dids: self.did,
+            paths: self.path,
+            collections: self.collection,
+            since_ns: self.since.map_or(0, Since::ns),
+        };
         let mut reader = Reader::open(&self.dir)?;
-        let mut sink =
-            if self.json { Sink::lines(cli) } else { Sink::frames(self.out.open(cli)?)? };
-        let query = Query { from: self.from, count: self.count, dids: self.did };
+        let mut sink = match format {
+            Format::Frames => Sink::frames(self.out.open(cli)?)?,
+            lines => Sink::lines(cli, lines, query.clone()),
+        };
         let everything = query.is_everything();
-        let mut scan = reader.scan(query);
-        let damaged = pour(&mut scan, &mut sink, cli)?;
-        if everything && damaged == 0 {
+        let mut scan = reader.scan(query.clone());
+        let mut damaged = 0;
+        while let Some(found) = scan.next()? {
+            damaged += show(found, &mut sink, cli)?;
+        }
+        if self.follow {
+            let query = Query { from: scan.end().max(query.from), ..query };
+            damaged += follow(&self.dir, query, &mut sink, cli)?;
+        } else if everything && damaged == 0 {
             sink.marks(&scan)?;
         }
         sink.finish()?;
@@ -94,29 +150,44 @@ archive-cat old/ | archive-pack --out new/";
     }
 }
 
-/// Hands everything on; how many places are damaged.
-fn pour(scan: &mut Scan<'_>, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64> {
+/// Hands on what was found; how many places are damaged, 0 or 1.
+fn show(found: Found<'_>, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64> {
+    match found {
+        Found::Event(event) => {
+            sink.name(event.host, event.from)?;
+            sink.put(&event.header(), |out| event.put(out))?;
+        }
+        Found::Note(note) => {
+            if let Some((number, host)) = note.host {
+                sink.name(number, host)?;
+            }
+            sink.put(&note.frame().header, |out| note.put(out))?;
+        }
+        Found::Damage(damage) => {
+            cli.warn(format_args!("{damage}"));
+            return Ok(1);
+        }
+        _ => {}
+    }
+    Ok(0)
+}
+
+/// Hands on what comes until it is told to stop; how many places are damaged.
+fn follow(dir: &Path, query: Query, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64> {
+    let mut follower = Follower::new(dir, query);
     let mut damaged = 0;
-    loop {
-        match scan.next()? {
-            None => return Ok(damaged),
-            Some(Found::Event(event)) => {
-                sink.name(event.host, event.from)?;
-                sink.put(&event.header(), |out| event.put(out))?;
-            }
-            Some(Found::Note(note)) => {
-                if let Some((number, host)) = note.host {
-                    sink.name(number, host)?;
-                }
-                sink.put(&note.frame().header, |out| note.put(out))?;
-            }
-            Some(Found::Damage(damage)) => {
-                damaged += 1;
-                cli.warn(format_args!("{damage}"));
-            }
-            Some(_) => {}
+    sink.other_numbers();
+    while !cli.stopping() {
+        let any = follower.poll(|found| {
+            damaged += show(found, sink, cli)?;
+            Ok::<(), anyhow::Error>(())
+        })?;
+        if !any {
+            sink.flush()?;
+            std::thread::sleep(LOOK_EVERY);
         }
     }
+    Ok(damaged)
 }
 
 fn main() -> ExitCode {

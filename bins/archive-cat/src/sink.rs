@@ -1,10 +1,11 @@
 //! Where an archive's contents go: frames, or lines.
 
-use archive::{Host, HostNo, Scan};
+use archive::{Host, HostNo, Query, Scan};
 use cli::{Cli, Output, Text};
-use frame::host::HostTable;
 use frame::mark::Mark;
 use frame::{Decoder, Header, Item, Kind};
+
+use crate::format::{Format, Lines};
 
 /// A mark frame has no more entries than this, so that it stays small.
 const MARKS_A_FRAME: usize = 4096;
@@ -17,7 +18,7 @@ pub(crate) struct Sink<'c> {
 
 enum To<'c> {
     Frames(Box<Output<'c>>),
-    Lines { frame: Vec<u8>, text: Text<'c>, hosts: HostTable },
+    Lines { frame: Vec<u8>, text: Text<'c>, lines: Box<Lines> },
 }
 
 impl<'c> Sink<'c> {
@@ -26,9 +27,24 @@ impl<'c> Sink<'c> {
         Ok(Sink { to: To::Frames(Box::new(output)), named: Vec::new() })
     }
 
-    pub(crate) fn lines(cli: &'c Cli) -> Sink<'c> {
-        let to = To::Lines { frame: Vec::new(), text: Text::new(cli), hosts: HostTable::default() };
+    /// Of the operations of an event, those that the query wants are written.
+    pub(crate) fn lines(cli: &'c Cli, format: Format, query: Query) -> Sink<'c> {
+        let lines = Box::new(Lines::new(format, query));
+        let to = To::Lines { frame: Vec::new(), text: Text::new(cli), lines };
         Sink { to, named: Vec::new() }
+    }
+
+    /// Hosts have other numbers from here on.
+    pub(crate) fn other_numbers(&mut self) {
+        self.named.clear();
+    }
+
+    /// Hands on what has gathered.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        match &mut self.to {
+            To::Frames(output) => output.flush(),
+            To::Lines { text, .. } => text.flush(),
+        }
     }
 
     /// Names a host unless it was named.
@@ -56,7 +72,7 @@ impl<'c> Sink<'c> {
                 put(output.buffer())?;
                 output.commit(header)
             }
-            To::Lines { frame, text, hosts } => {
+            To::Lines { frame, text, lines } => {
                 frame.clear();
                 frame::put_magic(frame);
                 put(frame)?;
@@ -64,8 +80,7 @@ impl<'c> Sink<'c> {
                 decoder.next(frame)?;
                 let behind = frame.get(frame::MAGIC.len()..).unwrap_or_default();
                 if let Some((Item::Frame(frame), _)) = decoder.next(behind)? {
-                    hosts.apply(&frame)?;
-                    lines::put(text.buffer(), &frame, hosts)?;
+                    lines.put(text.buffer(), &frame)?;
                 }
                 text.commit()
             }

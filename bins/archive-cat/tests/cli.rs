@@ -12,6 +12,9 @@ use frame::verdict::Verdict;
 use frame::{Decoder, Header, HostId, Item, Kind, Tag};
 use serde_json::Value;
 
+#[path = "cli/asked.rs"]
+mod asked;
+
 const HOSTS: [(u32, Role, &str); 2] =
     [(9, Role::Pds, "pds.example.com"), (4, Role::Relay, "relay.example.com")];
 

@@ -83,6 +83,12 @@ impl Folder {
         self.sync()
     }
 
+    /// Whether this number is there, as a log or as a segment.
+    pub(crate) fn has_number(&self, number: u32) -> bool {
+        // In this order: a segment has its name before its log goes.
+        self.log(number).exists() || self.segment(number).exists()
+    }
+
     /// The logs and segments, by number. Other names are none of our business.
     pub(crate) fn list(&self) -> Result<BTreeMap<u32, Present>, Error> {
         let mut numbers: BTreeMap<u32, Present> = BTreeMap::new();

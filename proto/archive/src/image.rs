@@ -83,6 +83,19 @@ impl LogImage {
         Ok(image)
     }
 
+    /// The whole batches that `bytes` begins with, of a log with this head; the next event has this
+    /// ordinal.
+    pub(crate) fn tail(path: &Path, head: Head, bytes: Vec<u8>, next: u32) -> LogImage {
+        let path = path.to_owned();
+        let mut image = LogImage { path, head, bytes, pieces: Vec::new(), end: 0, next };
+        while let Some((head, payload)) = image.batch_at(image.end)
+            && head.first == image.next
+        {
+            image.push(head, payload);
+        }
+        image
+    }
+
     fn find_batches(&mut self) {
         let mut at = HEAD_BYTES;
         loop {

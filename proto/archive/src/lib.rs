@@ -69,6 +69,7 @@ mod recover;
 mod window;
 mod writer;
 
+mod follow;
 mod marks;
 mod parts;
 mod reader;
@@ -84,6 +85,7 @@ mod hosts;
 mod stored;
 
 pub use error::{Cause, Damage, Error, Holder, Numbers};
+pub use follow::Follower;
 pub use hosts::{Host, HostMark, HostNo};
 pub use marks::marks;
 pub use parts::{Part, Parts, parts};

@@ -10,7 +10,7 @@ use crate::folder::Folder;
 use crate::hosts::{Host, HostNo, Hosts};
 use crate::manifest::Manifest;
 use crate::marks::LOOKS_MAX;
-use crate::scan::Scan;
+use crate::scan::{Found, Scan};
 use crate::{Error, disk};
 
 /// How often a folder whose numbers have a hole is listed again: a log may have become a segment
@@ -26,6 +26,13 @@ pub struct Query {
     pub count: Option<u64>,
     /// Of these accounts only; of all if there are none.
     pub dids: Vec<String>,
+    /// Only commits with an operation on one of these paths, `collection/rkey`.
+    pub paths: Vec<String>,
+    /// Only commits with an operation in one of these collections, and all events that are no
+    /// commits: who goes by a collection has to hear of accounts that go.
+    pub collections: Vec<String>,
+    /// Begin with the first event that was received at this time or later, nanoseconds since 1970.
+    pub since_ns: u64,
 }
 
 impl Query {
@@ -33,6 +40,43 @@ impl Query {
     #[must_use]
     pub fn is_everything(&self) -> bool {
         *self == Query::default()
+    }
+
+    /// Whether an operation on this path is asked for.
+    #[must_use]
+    pub fn wants_path(&self, path: &str) -> bool {
+        let collection = path.split_once('/').map_or(path, |(collection, _)| collection);
+        (self.paths.is_empty() || self.paths.iter().any(|asked| asked == path))
+            && (self.collections.is_empty() || self.collections.iter().any(|it| it == collection))
+    }
+
+    /// Whether that hinges on what an event says, besides its account.
+    pub(crate) fn looks_into_events(&self) -> bool {
+        !self.paths.is_empty() || !self.collections.is_empty()
+    }
+
+    /// Whether a finding is asked for by what it says.
+    pub(crate) fn wants(&self, found: &Found<'_>) -> bool {
+        let event = match found {
+            Found::Event(event) => event,
+            Found::Note(_) => return self.dids.is_empty() && self.paths.is_empty(),
+            _ => return true,
+        };
+        if self.dids.is_empty() && self.paths.is_empty() && self.collections.is_empty() {
+            return true;
+        }
+        let parsed = atproto::event::parse(event.body).ok();
+        let did = parsed.as_ref().and_then(atproto::event::Event::did).unwrap_or_default();
+        if !self.dids.is_empty() && !self.dids.iter().any(|asked| asked == did) {
+            return false;
+        }
+        match parsed {
+            Some(atproto::event::Event::Commit(commit)) => {
+                let filters = !self.paths.is_empty() || !self.collections.is_empty();
+                !filters || commit.ops.into_iter().any(|op| self.wants_path(op.path))
+            }
+            _ => self.paths.is_empty(),
+        }
     }
 }
 

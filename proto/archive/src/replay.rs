@@ -46,10 +46,12 @@ impl std::fmt::Debug for Replay {
 }
 
 impl Replay {
-    /// Prepares what is asked for of a segment; `None` if that is nothing.
+    /// Prepares what is asked for of a segment, from the first event received at `since` on; `None`
+    /// if that is nothing.
     pub(crate) fn open(
         segment: Segment,
         query: &Query,
+        since: Option<u64>,
         hosts: &mut Hosts,
         marks: &mut Marks,
     ) -> Result<Option<Replay>, Error> {
@@ -71,6 +73,13 @@ impl Replay {
         }
         let first = segment.contents.first;
         let from = u32::try_from(query.from.saturating_sub(first)).unwrap_or(u32::MAX);
+        let from = match since {
+            None => from,
+            Some(since_ns) => match index.rows.iter().position(|row| row.time_ns >= since_ns) {
+                Some(ordinal) => from.max(ordinal as u32),
+                None => return Ok(None),
+            },
+        };
         let mut found = Vec::new();
         let picks = picks(&index, query, from);
         found.extend(lost(&segment, &index, from));

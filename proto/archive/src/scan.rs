@@ -40,6 +40,8 @@ pub struct Scan<'r> {
     current: Option<Current>,
     marks: Marks,
     damage: VecDeque<Damage>,
+    /// Whether the time that the query begins with has come.
+    begun: bool,
     /// Sources that can't be read at all. What was in them is known when the next one is.
     unread: Vec<Damage>,
 }
@@ -61,6 +63,7 @@ impl<'r> Scan<'r> {
     pub(crate) fn new(reader: &'r mut Reader, query: Query) -> Scan<'r> {
         let damage = std::mem::take(&mut reader.damage).into();
         let left = query.count.unwrap_or(u64::MAX);
+        let begun = query.since_ns == 0;
         Scan {
             reader,
             query,
@@ -70,6 +73,7 @@ impl<'r> Scan<'r> {
             current: None,
             marks: Marks::default(),
             damage,
+            begun,
             unread: Vec::new(),
         }
     }
@@ -101,7 +105,8 @@ impl<'r> Scan<'r> {
                 }
             };
             match step {
-                Some(step) => break step,
+                Some(step) if self.wants(step)? => break step,
+                Some(_) => {}
                 None if self.damage.is_empty() => self.current = None,
                 None => {}
             }
@@ -109,15 +114,41 @@ impl<'r> Scan<'r> {
         if matches!(step, Step::Event(_)) {
             self.left -= 1;
         }
-        let found = match &self.current {
-            Some(Current::Segment(replay)) => replay.found(step, &self.reader.hosts),
-            Some(Current::Log(log)) => log.found(step, &self.reader.hosts),
-            None => return Ok(None),
-        };
-        match found {
-            Err(Error::Damaged(damage)) => Ok(Some(Found::Damage(damage))),
-            found => found.map(Some),
+        match self.found(step) {
+            None => Ok(None),
+            Some(Err(Error::Damaged(damage))) => Ok(Some(Found::Damage(damage))),
+            Some(found) => found.map(Some),
         }
+    }
+
+    fn found(&self, step: Step) -> Option<Result<Found<'_>, Error>> {
+        match self.current.as_ref()? {
+            Current::Segment(replay) => Some(replay.found(step, &self.reader.hosts)),
+            Current::Log(log) => Some(log.found(step, &self.reader.hosts)),
+        }
+    }
+
+    /// Whether what comes next is asked for.
+    fn wants(&mut self, step: Step) -> Result<bool, Error> {
+        if self.begun && !self.query.looks_into_events() {
+            return Ok(true);
+        }
+        let (wanted, time_ns) = match self.found(step) {
+            // It is named when it is given.
+            None | Some(Err(Error::Damaged(_))) => return Ok(true),
+            Some(found) => match found? {
+                Found::Event(event) => (self.query.wants(&Found::Event(event)), event.time_ns),
+                other => (self.query.wants(&other), 0),
+            },
+        };
+        self.begun |= time_ns >= self.query.since_ns;
+        Ok(self.begun && wanted)
+    }
+
+    /// The number behind the last event of what was gone through.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.expected.unwrap_or(self.query.from)
     }
 
     /// The last marks of what was gone through: at the end of a scan over everything, where a
@@ -148,7 +179,8 @@ impl<'r> Scan<'r> {
                     Ok(None)
                 } else {
                     let hosts = &mut self.reader.hosts;
-                    Replay::open(segment, &self.query, hosts, &mut self.marks)
+                    let since = (!self.begun).then_some(self.query.since_ns);
+                    Replay::open(segment, &self.query, since, hosts, &mut self.marks)
                         .map(|replay| replay.map(|replay| Current::Segment(Box::new(replay))))
                 }
             }

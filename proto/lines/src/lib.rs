@@ -1,4 +1,5 @@
-//! Frames and records as people read them: one JSON object a line.
+//! Frames and records as people read them: one JSON object a line. Operations with their records
+//! are lines of [`records`], or of [`jetstream`] as others write them.
 //!
 //! `frame-cat` and `archive-cat --json` print the same lines, so the form is written down here
 //! and nowhere else. Fields are added in later versions and never change their meaning.
@@ -37,10 +38,14 @@
 
 mod control;
 mod event;
+mod jetstream;
 mod record;
+mod records;
 mod time;
 
+pub use jetstream::jetstream;
 pub use record::record;
+pub use records::{Shown, records};
 pub use time::{rfc3339, rfc3339_ms};
 
 use frame::host::HostTable;

@@ -156,7 +156,8 @@ fn sections_and_kinds_that_nobody_knows_are_kept() {
 }
 
 fn ask(from: u64, count: Option<u64>, accounts: &[u8]) -> Query {
-    Query { from, count, dids: accounts.iter().map(|account| did(*account)).collect() }
+    let dids = accounts.iter().map(|account| did(*account)).collect();
+    Query { from, count, dids, ..Query::default() }
 }
 
 proptest! {
