@@ -16,14 +16,28 @@
 //! | `last_event_ns` | when an event was last taken in, unix ns, or null |
 //! | `input_wait_ns`, `output_wait_ns` | time spent waiting since the start |
 //! | `refusals`, `counts`, `gauges` | the tool's own numbers by name; `refusals` by rule |
+//! | `hosts` | only of a tool that listens to many: `connected`, `waiting`, `dead`, `refused` are how many; `loudest` and `slowest` five hosts each, as below |
 //! | `latency`, `age` | `count`, `sum_ns`, `p50_ns`, `p99_ns`, `p999_ns` (null if nothing was counted) since the start: time in the tool, and time since receipt off the network |
 //! | `recent` | `seconds`, `events_in_per_s`, `events_out_per_s`, `refused_per_s`, `dropped_per_s`, `bytes_in_per_s`, `bytes_out_per_s`, `input_wait_share`, `output_wait_share`, `latency`, `age`: between this round and the one before |
+//!
+//! With `--hosts` a line for each host follows the one of its tool:
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `type` | `host` |
+//! | `tap` | process of the tool that listens to it |
+//! | `host`, `state` | its name; `connected`, `waiting`, `dead`, `refused` |
+//! | `events`, `bytes`, `events_per_s` | handed on since the start, and as of late |
+//! | `seq`, `last_event_ns` | of the last event, and when it was received, unix ns; or null |
+//! | `lag_ns` | how old an event was lately when it was received, by its own time, or null |
+//! | `failures` | attempts to connect that failed since the last that did not |
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stats::{Histogram, Kind, State};
 
+use crate::hosts::{self, Hosts, One, Roll};
 use crate::pipeline::Plan;
 use crate::sample::{Recent, Stage};
 
@@ -58,6 +72,8 @@ struct Line<'a> {
     refusals: BTreeMap<&'a str, u64>,
     counts: BTreeMap<&'a str, u64>,
     gauges: BTreeMap<&'a str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<Hosts<'a>>,
     latency: Times,
     age: Times,
     recent: Window,
@@ -168,6 +184,7 @@ impl<'a> Line<'a> {
             refusals: named(Kind::Refusal),
             counts: named(Kind::Count),
             gauges: named(Kind::Gauge),
+            hosts: Roll::of(&page.hosts).map(Hosts::from),
             latency: (&page.latency).into(),
             age: (&page.age).into(),
             recent: (&stage.recent).into(),
@@ -175,12 +192,25 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The lines of one round.
-pub(crate) fn lines(plan: &Plan) -> anyhow::Result<Vec<u8>> {
+#[derive(Serialize)]
+struct HostLine<'a> {
+    r#type: &'static str,
+    tap: u64,
+    #[serde(flatten)]
+    host: One<'a>,
+}
+
+/// The lines of one round, with so many hosts of each tap.
+pub(crate) fn lines(plan: &Plan, hosts: usize) -> anyhow::Result<Vec<u8>> {
     let mut text = vec![];
     for (position, (stage, pipeline)) in plan.stages.iter().zip(&plan.pipelines).enumerate() {
         serde_json::to_writer(&mut text, &Line::of(stage, *pipeline, position))?;
         text.push(b'\n');
+        for host in hosts::listed(&stage.page.hosts, hosts) {
+            let line = HostLine { r#type: "host", tap: stage.page.pid, host: host.into() };
+            serde_json::to_writer(&mut text, &line)?;
+            text.push(b'\n');
+        }
     }
     Ok(text)
 }

@@ -2,6 +2,7 @@
 
 mod diagnosis;
 mod figures;
+mod hosts;
 mod json;
 mod pipeline;
 mod report;
@@ -40,12 +41,16 @@ struct Args {
     #[arg(long)]
     json: bool,
 
+    /// List so many hosts of pds-tap, the loudest first
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    hosts: usize,
+
     /// Time between two looks, over which rates are counted [default: 1s, with --once 250ms]
     #[arg(long, value_name = "DURATION")]
     interval: Option<Span>,
 
     /// Sum up pages that tools kept with --stats, in place of what runs
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["once", "json", "interval", "dir"])]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["once", "json", "hosts", "interval", "dir"])]
     report: Vec<PathBuf>,
 
     /// Where the pages lie [default: /dev/shm, else the directory for temporary files]
@@ -62,7 +67,7 @@ struct Args {
 
 impl Tool for Args {
     const NAME: &'static str = "ghost-mon";
-    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --report stats/*";
+    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --once --hosts 20\nghost-mon --report stats/*";
 
     fn common(&self) -> &Common {
         &self.common
@@ -82,7 +87,7 @@ impl Tool for Args {
         }
         let style = Style::of_stdout(self.color);
         let form = if self.json { Form::Json } else { Form::Text(style) };
-        let mut watch = Watch::new(cli, self.dir);
+        let mut watch = Watch::new(cli, self.dir, self.hosts);
         if self.once {
             watch.once(form, self.interval.map_or(INTERVAL_ONCE, |span| span.0))
         } else if self.json || is_dumb() || !std::io::stdout().is_terminal() {

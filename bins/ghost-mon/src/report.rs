@@ -8,6 +8,7 @@ use stats::{Histogram, Kind, Named, Skipped};
 
 use crate::diagnosis;
 use crate::figures::{clock, count, percent, rate, short, span};
+use crate::hosts::{self, Roll};
 use crate::pipeline::Plan;
 use crate::sample::Stage;
 use crate::style::{Line, Paint, Style};
@@ -18,7 +19,10 @@ const DIAGNOSIS: u8 = 1;
 const JOINTS: u8 = 2;
 const REFUSALS: u8 = 3;
 const BLANKS: u8 = 4;
-const NUMBERS: u8 = 5;
+const HOSTS: u8 = 5;
+const NUMBERS: u8 = 6;
+/// The list of hosts: as much of it as there is room for.
+const LIST: u8 = 7;
 
 const NAME_CELLS: usize = 13;
 const BAR_CELLS: usize = 20;
@@ -36,7 +40,8 @@ pub(crate) enum Latencies {
 }
 
 /// All lines on the tools, without a limit on their number or length.
-pub(crate) fn lines(plan: &Plan, latencies: Latencies, style: Style) -> Vec<Line> {
+/// `hosts` is how many hosts of each tap are listed.
+pub(crate) fn lines(plan: &Plan, latencies: Latencies, hosts: usize, style: Style) -> Vec<Line> {
     if plan.stages.is_empty() {
         return vec![Line::of(STAGES, Paint::Plain, "no tool of this system is running here.")];
     }
@@ -49,6 +54,7 @@ pub(crate) fn lines(plan: &Plan, latencies: Latencies, style: Style) -> Vec<Line
             lines.extend(joint(plan, stage, style));
             lines.push(row(&plan.stages[stage], latencies));
             lines.extend(numbers(&plan.stages[stage]));
+            lines.extend(hosts_of(&plan.stages[stage], hosts));
         }
     }
     let mut paragraphs = vec![];
@@ -70,6 +76,10 @@ pub(crate) fn lines(plan: &Plan, latencies: Latencies, style: Style) -> Vec<Line
 
 /// Leaves out the least needed lines until the rest fits, and says so if that is not enough.
 pub(crate) fn fit(mut lines: Vec<Line>, rows: usize) -> Vec<Line> {
+    while lines.len() > rows {
+        let Some(last) = lines.iter().rposition(|line| line.rank == LIST) else { break };
+        lines.remove(last);
+    }
     for rank in (DIAGNOSIS..=NUMBERS).rev() {
         if lines.len() <= rows {
             break;
@@ -233,6 +243,17 @@ fn numbers(stage: &Stage) -> Option<Line> {
     let named: Vec<_> = named.map(number).collect();
     let text = format!("    {}", named.join(", "));
     (!named.is_empty()).then(|| Line::of(NUMBERS, Paint::Dim, &text))
+}
+
+/// The lines under a stage that listens to hosts.
+fn hosts_of(stage: &Stage, most: usize) -> Vec<Line> {
+    let page = &stage.page;
+    let Some(roll) = Roll::of(&page.hosts) else { return vec![] };
+    let mut lines = roll.lines(HOSTS);
+    if most > 0 {
+        lines.extend(hosts::table(&hosts::listed(&page.hosts, most), page.taken_ns, LIST));
+    }
+    lines
 }
 
 fn number(named: &Named) -> String {

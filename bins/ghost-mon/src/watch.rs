@@ -30,14 +30,16 @@ pub(crate) enum Form {
 pub(crate) struct Watch<'c> {
     cli: &'c Cli,
     dir: Option<PathBuf>,
+    /// How many hosts of each tap are listed.
+    hosts: usize,
     last: Vec<Snapshot>,
     /// Files that were complained of already.
     said: HashSet<PathBuf>,
 }
 
 impl<'c> Watch<'c> {
-    pub(crate) fn new(cli: &'c Cli, dir: Option<PathBuf>) -> Self {
-        Self { cli, dir, last: vec![], said: HashSet::new() }
+    pub(crate) fn new(cli: &'c Cli, dir: Option<PathBuf>, hosts: usize) -> Self {
+        Self { cli, dir, hosts, last: vec![], said: HashSet::new() }
     }
 
     fn look(&mut self) -> anyhow::Result<(Plan, Vec<Skipped>)> {
@@ -86,10 +88,10 @@ impl<'c> Watch<'c> {
         let (plan, skipped) = self.look()?;
         self.complain(&skipped);
         match form {
-            Form::Json => print(&json::lines(&plan)?),
+            Form::Json => print(&json::lines(&plan, self.hosts)?),
             Form::Text(style) => {
                 let mut text = String::new();
-                for line in report::lines(&plan, Latencies::Start, style) {
+                for line in report::lines(&plan, Latencies::Start, self.hosts, style) {
                     line.write(style, &mut text);
                     text.push('\n');
                 }
@@ -108,7 +110,7 @@ impl<'c> Watch<'c> {
         loop {
             let size = screen.size();
             let style = Style { cells: Some(size.cells), ..style };
-            let mut lines = report::lines(&plan, Latencies::Recent, style);
+            let mut lines = report::lines(&plan, Latencies::Recent, self.hosts, style);
             let unread = skipped.iter().filter(|skipped| !is_anothers(&skipped.error));
             lines.extend(report::unread(unread));
             lines.push(report::keys());

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use stats::{Page, State};
+use stats::{HostState, Page, State};
 use tempfile::TempDir;
 
 /// Far more than anything here takes.
@@ -193,6 +193,73 @@ fn a_report_shows_stages_joints_refusals_and_who_waits_for_whom() {
     assert!(lines[stages[2]].ends_with(" busy"), "{report}");
     assert!(lines[stages[0]].ends_with(" blocked"), "{report}");
     assert!(lines[stages[3]].ends_with(" idle"), "{report}");
+}
+
+/// Hosts of a tap: `h0` to `h8`, each louder and later than the one before; one dead, one new.
+fn write_hosts(tap: &Page) -> stats::HostTable {
+    let names: Vec<String> = (0..9).map(|n| format!("h{n}.example")).collect();
+    let hosts = names.iter().zip(0..).map(|(name, n)| stats::Host {
+        name: name.as_str(),
+        state: HostState::Connected,
+        events: n,
+        bytes: n * 100,
+        rate_milli: n * 2_000,
+        seq: 70 + n,
+        last_event_ns: 1,
+        lag_ns: Some(n * 1_000_000),
+        failures: 0,
+    });
+    let dead = stats::Host {
+        name: "dead.example",
+        state: HostState::Dead,
+        failures: 7,
+        ..stats::Host::default()
+    };
+    let new = stats::Host { name: "new.example", ..stats::Host::default() };
+    let mut table = tap.host_table().unwrap();
+    tap.set_hosts(table.write(hosts.chain([dead, new])).unwrap());
+    table
+}
+
+#[test]
+fn the_hosts_of_a_tap_are_counted_and_the_loudest_and_slowest_named() {
+    let running = pipeline();
+    let _table = write_hosts(&running.pages[0]);
+    let report = text(&run(running.dir.path(), &["--once"]));
+    for line in [
+        "    hosts 9 connected, 1 waiting, 1 dead\n",
+        "    loudest h8.example 16/s, h7.example 14/s, h6.example 12/s, h5.example 10/s and h4.example 8.0/s\n",
+        "    slowest h8.example 8.0ms, h7.example 7.0ms, h6.example 6.0ms, h5.example 5.0ms and h4.example 4.0ms behind\n",
+    ] {
+        assert!(report.contains(line), "{line:?} in {report}");
+    }
+    assert!(!report.contains("h3.example"), "{report}");
+    let stages = json(&run(running.dir.path(), &["--once", "--json"]));
+    let hosts = &stages[0]["hosts"];
+    let counts = ["connected", "waiting", "dead", "refused"].map(|state| hosts[state].as_u64());
+    assert_eq!(counts, [Some(9), Some(1), Some(1), Some(0)]);
+    assert_eq!(hosts["loudest"][0]["host"], "h8.example");
+    assert_eq!(hosts["slowest"][4]["lag_ns"], 4_000_000);
+    assert_eq!(stages[1].get("hosts"), None);
+    assert_eq!(stages.len(), 4);
+}
+
+#[test]
+fn hosts_are_listed_when_asked_for_the_loudest_first() {
+    let running = pipeline();
+    let _table = write_hosts(&running.pages[0]);
+    let report = text(&run(running.dir.path(), &["--once", "--hosts", "3"]));
+    let names = ["h8.example  ", "h7.example  ", "h6.example  "];
+    let places = names.map(|name| report.rfind(name).unwrap());
+    assert!(places.is_sorted() && !report.contains("h5.example  "), "{report}");
+    let lines = json(&run(running.dir.path(), &["--once", "--json", "--hosts", "100"]));
+    let hosts: Vec<_> = lines.iter().filter(|line| line["type"] == "host").collect();
+    assert_eq!((lines.len(), hosts.len()), (4 + 11, 11));
+    assert_eq!(hosts[0]["host"], "h8.example");
+    assert_eq!((&hosts[0]["seq"], &hosts[0]["events_per_s"]), (&78.into(), &16.0.into()));
+    let dead = hosts.iter().find(|host| host["state"] == "dead").unwrap();
+    assert_eq!((&dead["failures"], &dead["lag_ns"]), (&7.into(), &Value::Null));
+    assert_eq!(dead["tap"], std::process::id());
 }
 
 #[test]

@@ -16,8 +16,8 @@
 //! | 56 | 8 | outputs | likewise |
 //! | 64 | 8 | named | rows in use of the table of named counters, at most 64 |
 //! | 72 | 8 | buckets | counts in each histogram, 672 |
-//! | 80 | 24 | hosts | for a table of hosts in a later version: offset, bytes a row, rows; 0 |
-//! | 104 | 24 | | 0 |
+//! | 80 | 8 | hosts | rows of the table of hosts that lies beside this page ([`crate::hosts`]); 0 if there is none |
+//! | 88 | 40 | | 0 |
 //! | 128 | 64 | tool | name of the program |
 //! | 192 | 64 | name | what the user calls this run (`--name`), or empty |
 //! | 256 | 64 | release | version of the program |
@@ -43,7 +43,7 @@
 //! | 12,288 | 4,096 | outputs | likewise |
 //! | 16,384 | 8,192 | latency | histogram: sum of ns 8, zero 56, 672 counts, zero |
 //! | 24,576 | 8,192 | age | histogram of the time from receipt off the network to here |
-//! | 32,768 | 32,768 | | 0, room for a table of hosts |
+//! | 32,768 | 32,768 | | 0 |
 //!
 //! What is not listed is zero. The kind of a named counter is 0 for a count that only grows, 1
 //! for a gauge, 2 for refusals by the rule of that name. A name that ends in `-bytes` or `-ns`
@@ -118,6 +118,7 @@ pub(crate) const AT_INPUTS: usize = AT_EDITS + WORD_BYTES;
 pub(crate) const AT_OUTPUTS: usize = AT_INPUTS + WORD_BYTES;
 pub(crate) const AT_NAMED: usize = AT_OUTPUTS + WORD_BYTES;
 pub(crate) const AT_BUCKETS: usize = AT_NAMED + WORD_BYTES;
+pub(crate) const AT_HOSTS: usize = AT_BUCKETS + WORD_BYTES;
 pub(crate) const AT_TOOL: usize = 128;
 pub(crate) const AT_NAME: usize = AT_TOOL + TITLE_BYTES;
 pub(crate) const AT_RELEASE: usize = AT_NAME + TITLE_BYTES;
@@ -158,7 +159,7 @@ pub(crate) const AT_AGE: usize = AT_LATENCY + HISTOGRAM_BYTES;
 const _: () = {
     // Counts are added to in place, so memory and file have to agree on the order of bytes.
     assert!(cfg!(target_endian = "little"));
-    assert!(AT_BUCKETS == 72 && AT_RELEASE == 256);
+    assert!(AT_BUCKETS == 72 && AT_HOSTS == 80 && AT_RELEASE == 256);
     assert!(AT_QUEUE_CAPACITY == 560 && AT_OUTPUT_WAIT == 664);
     assert!(AT_HELD == 784 && AT_SINCE == 904);
     assert!(NAMED_VALUE + WORD_BYTES <= NAMED_ROW_BYTES);

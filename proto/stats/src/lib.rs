@@ -26,6 +26,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod histogram;
+pub mod hosts;
 pub mod layout;
 mod memory;
 pub mod page;
@@ -38,6 +39,7 @@ mod joint;
 
 pub use error::Error;
 pub use histogram::Histogram;
+pub use hosts::{Host, HostState, HostTable};
 pub use joint::endpoint_of;
 pub use page::{Counter, Page};
 pub use place::dirs;

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::{monotonic_ns, unix_ns};
 use crate::error::Error;
 use crate::histogram::bucket_of;
+use crate::hosts::HostTable;
 use crate::layout::*;
 use crate::memory::{Memory, Words};
-use crate::place::{Place, sweep};
+use crate::place::{Place, hosts_of, sweep};
 use crate::snapshot::{Kind, Snapshot, State};
 
 /// The name of the row that counts for names which found no room.
@@ -303,6 +304,19 @@ impl Page {
         }
         store(words, at_count, ends.len() as u64);
         edits.fetch_add(1, Ordering::Release);
+    }
+
+    /// A table of hosts beside this page, for a tool that listens to many. `None` for a page that
+    /// nobody else sees, or where no further file can be made.
+    #[must_use]
+    pub fn host_table(&self) -> Option<HostTable> {
+        let place = self.shared.place.as_ref()?;
+        HostTable::make(hosts_of(place.path())).ok()
+    }
+
+    /// How many rows that table has: it is read if there are any.
+    pub fn set_hosts(&self, rows: u64) {
+        self.set(AT_HOSTS, rows);
     }
 
     /// What the page says at present: for a summary at the end of the tool itself.

@@ -24,6 +24,8 @@ use crate::error::Error;
 use crate::layout::{MAGIC, PAGE_BYTES};
 
 const PREFIX: &str = "sovereign-stats-";
+/// The table of hosts of a page is called like it but for this.
+const HOSTS_PREFIX: &str = "sovereign-hosts-";
 /// Names the directory of pages, for writers and readers.
 pub const DIR_VARIABLE: &str = "SOVEREIGN_STATS_DIR";
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -78,6 +80,19 @@ impl Place {
         }
         result.map_err(|source| Error::Create { dir: dir.into(), source })
     }
+}
+
+impl Place {
+    /// The file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The table of hosts that may lie beside a page.
+pub(crate) fn hosts_of(page: &Path) -> PathBuf {
+    let name = page.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    page.with_file_name(name.replacen(PREFIX, HOSTS_PREFIX, 1))
 }
 
 impl Drop for Place {
@@ -165,7 +180,12 @@ pub(crate) fn open(path: &Path) -> Result<Found, Error> {
         Err(TryLockError::Error(error)) => Err(Error::Read(error)),
         Ok(()) => {
             is_leftover(&file, metadata.len())?;
-            Ok(if remove(path, &file) { Found::Removed } else { Found::Gone })
+            let removed = remove(path, &file);
+            if removed {
+                // Most have none.
+                let _ = std::fs::remove_file(hosts_of(path));
+            }
+            Ok(if removed { Found::Removed } else { Found::Gone })
         }
     }
 }

@@ -7,12 +7,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::clock::{monotonic_ns, unix_ns};
 use crate::error::Error;
 use crate::histogram::Histogram;
+use crate::hosts::{self, Host};
 use crate::layout::*;
-use crate::place::{Found, list, open};
+use crate::place::{Found, hosts_of, list, open};
 
 /// Pages read from one directory, which others may be able to write to.
 const PAGES_MAX: usize = 1_024;
@@ -146,6 +148,10 @@ pub struct Snapshot {
     pub latency: Histogram,
     /// How old events were, since they came off the network, when they left the tool.
     pub age: Histogram,
+    /// Rows of its table of hosts; 0 if it has none.
+    pub host_rows: u64,
+    /// That table, if it was there to be read.
+    pub hosts: Arc<[Host]>,
     /// When this was read, unix ns.
     pub taken_ns: u64,
     /// When this was read, ns of the machine's monotonic clock: for rates.
@@ -186,7 +192,7 @@ impl Snapshot {
                 break;
             }
             let read = open(&path).and_then(|found| match found {
-                Found::Alive(file) => Self::read(&file).map(Some),
+                Found::Alive(file) => Self::read(&file).map(|page| Some(page.with_hosts(&path))),
                 Found::Removed => {
                     reading.removed += 1;
                     Ok(None)
@@ -199,6 +205,15 @@ impl Snapshot {
             }
         }
         Ok(reading)
+    }
+
+    /// With the table of hosts that lies beside this page. One that can't be read costs no more
+    /// than itself: its writer may have ended meanwhile.
+    fn with_hosts(mut self, page: &Path) -> Self {
+        if self.host_rows > 0 {
+            self.hosts = hosts::read(&hosts_of(page)).unwrap_or_default().into();
+        }
+        self
     }
 
     fn read(file: &File) -> Result<Self, Error> {
@@ -244,6 +259,8 @@ impl Snapshot {
             named: named(bytes)?,
             latency: histogram(bytes, AT_LATENCY),
             age: histogram(bytes, AT_AGE),
+            host_rows: number(bytes, AT_HOSTS),
+            hosts: Arc::default(),
             taken_ns: unix_ns(),
             taken_monotonic_ns,
         })
