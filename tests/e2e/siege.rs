@@ -21,6 +21,7 @@ fn every_event_of_many_hosts_comes_once() {
     let report = small().run(|_| {});
     assert!(report.is_exact(), "{report}");
     assert_eq!((report.sent, report.resets), (2_000, 0), "{report}");
+    assert_eq!((report.listed, report.listed_events), (200, 2_000), "{report}");
 }
 
 #[test]

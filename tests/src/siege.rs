@@ -111,6 +111,12 @@ impl Siege {
         }
         std::thread::sleep(settle / 2);
         let end_bytes = tap.memory();
+        let mut monitor = Monitor::default();
+        // The table is written once a second.
+        wait_until("the table of hosts", || {
+            monitor = Monitor::list(dir);
+            monitor.events == reader.count()
+        });
 
         let ended = tap.stop();
         assert!(ended.success(), "pds-tap ended with {ended}:\n{}", tap.stderr());
@@ -122,6 +128,7 @@ impl Siege {
             quiet_bytes,
             end_bytes,
             memory,
+            monitor,
             tap_cpu,
             sim_cpu,
             truth: read_truth(&truth),
@@ -182,6 +189,9 @@ impl Siege {
             end_bytes: seen.end_bytes,
             most_bytes: seen.memory.most,
             series: seen.memory.series,
+            listed: seen.monitor.hosts,
+            listed_events: seen.monitor.events,
+            listing: seen.monitor.took,
             tap_cpu_ms: per_1000(seen.tap_cpu),
             sim_cpu_ms: per_1000(seen.sim_cpu),
             bytes: seen.received.bytes,
@@ -198,6 +208,7 @@ struct Seen {
     quiet_bytes: u64,
     end_bytes: u64,
     memory: Memory,
+    monitor: Monitor,
     tap_cpu: f64,
     sim_cpu: f64,
     /// Of each host, its name, first seq and number of events.
@@ -243,13 +254,36 @@ fn memory_with_one(dir: &Path, hosts: &Path) -> u64 {
     bytes
 }
 
+/// What `ghost-mon` lists of the hosts.
+#[derive(Default)]
+struct Monitor {
+    hosts: usize,
+    events: u64,
+    /// How long it took, with the 20 ms between its two looks.
+    took: Duration,
+}
+
+impl Monitor {
+    fn list(dir: &Path) -> Monitor {
+        let began = Instant::now();
+        let lines = ghost_mon(dir, &["--hosts", "1000000"]);
+        let took = began.elapsed();
+        let hosts = lines.iter().filter(|line| line["type"] == "host");
+        let events: Vec<u64> = hosts.map(|host| host["events"].as_u64().expect("events")).collect();
+        Monitor { hosts: events.len(), events: events.iter().sum(), took }
+    }
+}
+
+fn ghost_mon(dir: &Path, args: &[&str]) -> Vec<serde_json::Value> {
+    let mut monitor = crate::tool("ghost-mon");
+    monitor.args(["--once", "--json", "--interval", "20ms"]).args(args);
+    monitor.env("SOVEREIGN_STATS_DIR", process::stats_dir(dir));
+    json_lines(&monitor.output().expect("ghost-mon runs").stdout)
+}
+
 /// How many hosts the tap says it is connected to.
 fn connected_hosts(dir: &Path) -> usize {
-    let mut monitor = crate::tool("ghost-mon");
-    monitor.args(["--once", "--json", "--interval", "20ms"]);
-    monitor.env("SOVEREIGN_STATS_DIR", process::stats_dir(dir));
-    let said = monitor.output().expect("ghost-mon runs");
-    let stages = json_lines(&said.stdout);
+    let stages = ghost_mon(dir, &[]);
     let tap = stages.iter().find(|stage| stage["tool"] == "pds-tap");
     let count = tap.and_then(|tap| tap["gauges"]["hosts-connected"].as_u64());
     usize::try_from(count.unwrap_or(0)).expect("a count")

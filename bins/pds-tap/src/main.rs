@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod backoff;
 mod budget;
+mod census;
 mod clock;
 mod cursor;
 mod deny;

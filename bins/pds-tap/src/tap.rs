@@ -17,6 +17,7 @@ use stats::{Counter, State};
 
 use crate::ask::Asker;
 use crate::budget::{Crowd, NewNames};
+use crate::census::Census;
 use crate::clock::Clock;
 use crate::descriptors::Descriptors;
 use crate::discover::Discovery;
@@ -76,6 +77,7 @@ pub(crate) struct Tap<'c> {
     /// Nobody reads the output any longer. Ending it tells why.
     output_gone: bool,
     gauges: Gauges,
+    census: Census,
     /// How often a host was left alone for a day, and told to rest.
     pub(crate) refusals: Counter,
     pub(crate) rests: Counter,
@@ -153,6 +155,7 @@ impl<'c> Tap<'c> {
             began: now,
             output_gone: false,
             gauges,
+            census: Census::new(stats),
             refusals: stats.named("hosts-refused"),
             rests: stats.named("rests"),
             shown: (now, 0),
@@ -301,6 +304,7 @@ impl<'c> Tap<'c> {
         self.gauges.connected.set(connected as u64);
         self.gauges.waiting.set(waiting as u64);
         self.gauges.dead.set(dead as u64);
+        self.census.take(&self.hosts);
         self.stream.voice.breathe();
         let (shown, before) = self.shown;
         let events = self.cli.stats().snapshot().counts.events_out;

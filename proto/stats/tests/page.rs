@@ -255,3 +255,30 @@ fn a_directory_that_takes_no_file_is_an_error_that_names_it() {
     let error = Page::create_in(Path::new("/proc/self"), "dedupe", None, "1").unwrap_err();
     assert!(error.to_string().starts_with("no stats page in /proc/self: "), "{error}");
 }
+
+#[test]
+fn a_table_of_hosts_lies_beside_its_page_and_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = || {
+        let reading = Snapshot::read_all(dir.path()).unwrap();
+        reading.pages.iter().map(|page| page.hosts.len()).collect::<Vec<_>>()
+    };
+    let page = Page::create_in(dir.path(), "pds-tap", None, "1").unwrap();
+    let mut table = page.host_table().unwrap();
+    let host = |name| stats::Host { name, ..stats::Host::default() };
+    let rows = table.write(["a.example", "b.example"].map(host).into_iter()).unwrap();
+    assert_eq!(hosts(), [0], "the page does not speak of it yet");
+    page.set_hosts(rows);
+    assert_eq!(hosts(), [2]);
+    // Killed, a writer leaves both behind, and whoever looks removes both.
+    let mut left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    left.sort();
+    let copies: Vec<_> = left.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    drop((page, table));
+    assert!(left.iter().all(|path| !path.exists()));
+    left.iter().zip(copies).for_each(|(path, copy)| std::fs::write(path, copy).unwrap());
+    assert_eq!(hosts(), [0; 0]);
+    assert!(left.len() == 2 && left.iter().all(|path| !path.exists()), "{left:?}");
+    assert!(Page::none().host_table().is_none());
+}

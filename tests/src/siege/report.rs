@@ -46,6 +46,12 @@ pub struct Report {
     pub most_bytes: u64,
     /// The same over time: seconds and bytes.
     pub series: Vec<(u64, u64)>,
+    /// Hosts that `ghost-mon` lists at the end, their events, and how long that takes it.
+    pub listed: usize,
+    /// See `listed`.
+    pub listed_events: u64,
+    /// See `listed`.
+    pub listing: Duration,
     /// Processor time for 1,000 events, in ms.
     pub tap_cpu_ms: f64,
     /// See `tap_cpu_ms`.
@@ -105,6 +111,8 @@ impl Report {
                 "max": self.most_bytes,
                 "series": self.series,
             },
+            "hosts_listed": self.listed,
+            "listing_ms": self.listing.as_secs_f64() * 1e3,
             "cpu_ms_per_1000_events": { "pds-tap": self.tap_cpu_ms, "pds-sim": self.sim_cpu_ms },
             "latency_ms": times(&self.whole),
             "latency_in_tap_ms": times(&self.inside),
