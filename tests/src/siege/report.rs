@@ -165,6 +165,12 @@ impl fmt::Display for Report {
             self.tap_cpu_ms, self.sim_cpu_ms
         )?;
         writeln!(f, "  latency     {}: from the host's send to the pipe", times(&self.whole))?;
+        if self.resets > 0 {
+            writeln!(
+                f,
+                "              (what came to be while a host was away is sent on its return)"
+            )?;
+        }
         writeln!(f, "  in the tap  {}: from its receipt to the pipe", times(&self.inside))?;
         write!(f, "  pds-sim     at most {:.1} ms behind its rate", self.behind.as_secs_f64() * 1e3)
     }
