@@ -63,10 +63,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every event came once, and nothing else.
+    /// Whether all events came to be, and every one of them came once, and nothing else.
     pub fn is_exact(&self) -> bool {
         self.lost + self.duplicates + self.foreign + self.backward == 0
             && self.sent == self.received
+            && self.sent == self.siege.rate * self.siege.seconds
     }
 
     /// Resident memory of a quiet connection, in KiB.
