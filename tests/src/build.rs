@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Every tool, in pipeline order.
-pub const TOOLS: [&str; 13] = [
+pub const TOOLS: [&str; 14] = [
     "plc-fetch",
     "index-build",
     "did-lookup",
@@ -16,6 +16,7 @@ pub const TOOLS: [&str; 13] = [
     "archive-pack",
     "archive-cat",
     "archive-check",
+    "archive-forget",
     "frame-cat",
     "ghost-mon",
     "pds-sim",

@@ -3,6 +3,7 @@
 mod format;
 mod sink;
 mod time;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use cli::{Cli, Common, Out, Tool};
 use crate::format::Format;
 use crate::sink::Sink;
 use crate::time::Since;
+use crate::view::{Mode, Shown, View};
 
 /// How often a live archive is looked at again when nothing came.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -63,6 +65,17 @@ struct Args {
     /// Go on with what comes, until SIGTERM or SIGINT
     #[arg(long, conflicts_with = "count")]
     follow: bool,
+
+    /// Leave out what has been deleted or replaced since, and accounts that are away: an event
+    /// when all its records are gone, else the records that are. What is deleted while this runs
+    /// counts as soon as the archive has it
+    #[arg(long, conflicts_with = "redact")]
+    live: bool,
+
+    /// Leave the records that have been deleted or replaced since out of their events, which stay,
+    /// flagged as redacted; their commits can still be proved
+    #[arg(long)]
+    redact: bool,
 
     /// What is written; all but frames are JSON lines on standard output
     #[arg(long, value_enum, default_value_t)]
@@ -119,7 +132,13 @@ archive-cat old/ | archive-pack --out new/";
             collections: self.collection,
             since_ns: self.since.map_or(0, Since::ns),
         };
+        let mode = match (self.live, self.redact) {
+            (true, _) => Mode::Live,
+            (_, true) => Mode::Redact,
+            _ => Mode::All,
+        };
         let mut reader = Reader::open(&self.dir)?;
+        let mut view = View::open(&self.dir, mode)?;
         let mut sink = match format {
             Format::Frames => Sink::frames(self.out.open(cli)?)?,
             lines => Sink::lines(cli, lines, query.clone()),
@@ -128,11 +147,11 @@ archive-cat old/ | archive-pack --out new/";
         let mut scan = reader.scan(query.clone());
         let mut damaged = 0;
         while let Some(found) = scan.next()? {
-            damaged += show(found, &mut sink, cli)?;
+            damaged += show(found, &mut view, &mut sink, cli)?;
         }
         if self.follow {
             let query = Query { from: scan.end().max(query.from), ..query };
-            damaged += follow(&self.dir, query, &mut sink, cli)?;
+            damaged += follow(&self.dir, query, &mut view, &mut sink, cli)?;
         } else if everything && damaged == 0 {
             sink.marks(&scan)?;
         }
@@ -151,9 +170,18 @@ archive-cat old/ | archive-pack --out new/";
 }
 
 /// Hands on what was found; how many places are damaged, 0 or 1.
-fn show(found: Found<'_>, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64> {
+fn show(found: Found<'_>, view: &mut View, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64> {
     match found {
         Found::Event(event) => {
+            let body;
+            let event = match view.of(&event)? {
+                Shown::All => event,
+                Shown::Nothing => return Ok(0),
+                Shown::Body(redacted) => {
+                    body = redacted;
+                    event.redacted(&body)
+                }
+            };
             sink.name(event.host, event.from)?;
             sink.put(&event.header(), |out| event.put(out))?;
         }
@@ -173,13 +201,19 @@ fn show(found: Found<'_>, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64>
 }
 
 /// Hands on what comes until it is told to stop; how many places are damaged.
-fn follow(dir: &Path, query: Query, sink: &mut Sink<'_>, cli: &Cli) -> anyhow::Result<u64> {
+fn follow(
+    dir: &Path,
+    query: Query,
+    view: &mut View,
+    sink: &mut Sink<'_>,
+    cli: &Cli,
+) -> anyhow::Result<u64> {
     let mut follower = Follower::new(dir, query);
     let mut damaged = 0;
     sink.other_numbers();
     while !cli.stopping() {
         let any = follower.poll(|found| {
-            damaged += show(found, sink, cli)?;
+            damaged += show(found, view, sink, cli)?;
             Ok::<(), anyhow::Error>(())
         })?;
         if !any {

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 #[path = "cli/asked.rs"]
 mod asked;
+#[path = "cli/gone.rs"]
+mod gone;
 
 const HOSTS: [(u32, Role, &str); 2] =
     [(9, Role::Pds, "pds.example.com"), (4, Role::Relay, "relay.example.com")];

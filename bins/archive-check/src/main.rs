@@ -22,6 +22,11 @@ struct Args {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
+    /// First make again what can be worked out (the manifest, the tombstones), and end what a kill
+    /// left half done. No other process may write the archive meanwhile
+    #[arg(long)]
+    repair: bool,
+
     /// Say what the bytes of the segments are spent on, too
     #[arg(long)]
     parts: bool,
@@ -38,6 +43,7 @@ impl Tool for Args {
     const NAME: &'static str = "archive-check";
     const EXAMPLE: &'static str = "\
 archive-check archive/
+archive-check archive/ --repair
 archive-check archive/ --parts --json | jq '.parts[] | select(.name == \"signatures\")'";
 
     fn common(&self) -> &Common {
@@ -49,6 +55,11 @@ archive-check archive/ --parts --json | jq '.parts[] | select(.name == \"signatu
     }
 
     fn run(self, cli: &Cli) -> anyhow::Result<()> {
+        if self.repair {
+            for damage in archive::repair(&self.dir)? {
+                cli.warn(format_args!("{damage}"));
+            }
+        }
         let mut counts = Counts::default();
         let mut reader = Reader::open(&self.dir)?;
         let mut scan = reader.scan(Query::default());

@@ -40,6 +40,11 @@ mod schema;
 mod tree;
 mod write;
 
+/// Appends the head of a byte string of CBOR.
+pub(crate) fn byte_string(out: &mut Vec<u8>, len: usize) {
+    write::head(out, 2, len as u64);
+}
+
 /// Plain bytes under zstd.
 const ZSTD: u8 = 1;
 /// Taken apart.

@@ -41,6 +41,14 @@ pub(crate) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> Result<(), Er
     file.write_all(bytes).map_err(|source| Error::io(path, "write", source))
 }
 
+/// Writes at an offset of a file that others read meanwhile.
+pub(crate) fn write_at(file: &File, path: &Path, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    use std::os::unix::fs::FileExt as _;
+    fault()
+        .and_then(|()| file.write_all_at(bytes, offset))
+        .map_err(|source| Error::io(path, "write", source))
+}
+
 /// Makes a file's bytes durable.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<(), Error> {
     fault()

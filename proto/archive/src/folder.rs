@@ -6,6 +6,8 @@
 //! DIR/repair              held by a writer while it repairs
 //! DIR/log-NNNNNNNN.wal    events in the order in which they came
 //! DIR/seg-NNNNNNNN.seg    the same events, sealed: log k becomes segment k
+//! DIR/tombs               which records are gone; can be made again
+//! DIR/forgotten           what the operator has taken down, and why
 //! DIR/*.tmp               unfinished; the next writer removes it
 //! ```
 //!
@@ -64,6 +66,14 @@ impl Folder {
         self.path.join("repair")
     }
 
+    pub(crate) fn tombs(&self) -> PathBuf {
+        self.path.join("tombs")
+    }
+
+    pub(crate) fn forgotten(&self) -> PathBuf {
+        self.path.join("forgotten")
+    }
+
     pub(crate) fn log(&self, number: u32) -> PathBuf {
         self.path.join(format!("log-{number:08}.wal"))
     }
@@ -106,7 +116,8 @@ impl Folder {
     pub(crate) fn remove_unfinished(&self) -> Result<(), Error> {
         let mut unfinished = Vec::new();
         self.each_name(|name| {
-            let ours = ["log-", "seg-", "manifest"].iter().any(|start| name.starts_with(start));
+            let ours =
+                ["log-", "seg-", "manifest", "tombs"].iter().any(|start| name.starts_with(start));
             if ours && name.ends_with(".tmp") {
                 unfinished.push(self.path.join(name));
             }

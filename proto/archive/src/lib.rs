@@ -14,8 +14,8 @@
 //! what comes again is dropped. After a loss of power the same holds under [`Fsync::Mark`].
 //!
 //! Reading order: `folder`, `batch`, `log`, `image` (the way in), `segment`, `codec`,
-//! `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay` (the
-//! way back).
+//! `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`, `follow` (the
+//! way back), `tombs`, `forgotten` and `redact` (what is not to come back).
 //!
 //! ```
 //! # fn main() -> Result<(), archive::Error> {
@@ -77,6 +77,10 @@ mod replay;
 mod scan;
 mod usage;
 
+mod forgotten;
+mod redact;
+mod tombs;
+
 mod bytes;
 mod content;
 mod disk;
@@ -86,12 +90,16 @@ mod stored;
 
 pub use error::{Cause, Damage, Error, Holder, Numbers};
 pub use follow::Follower;
+pub use forgotten::{Forgotten, Target};
 pub use hosts::{Host, HostMark, HostNo};
 pub use marks::marks;
 pub use parts::{Part, Parts, parts};
 pub use reader::{Query, Reader};
+pub use recover::repair;
+pub use redact::{Left, redact, redact_all};
 pub use scan::{Found, Scan};
 pub use stored::{Event, Note};
+pub use tombs::Tombstones;
 pub use usage::{Usage, usage};
 pub use writer::{Fsync, Options, Outcome, Totals, Writer};
 

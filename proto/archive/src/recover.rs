@@ -17,8 +17,9 @@ use crate::lock::{RepairLock, WriterLock};
 use crate::log::LogFile;
 use crate::manifest::Manifest;
 use crate::sealer::Sealer;
-use crate::segment::read::Segment;
+use crate::segment::read::{Index, Segment};
 use crate::stored::Event;
+use crate::tombs::{See, Tombs};
 use crate::window::Window;
 use crate::writer::{Options, Totals, Writer, begin_log};
 use crate::{Error, disk};
@@ -50,6 +51,12 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
             begin_log(&folder, place, &key, options.fsync, (&hosts, &marks))?
         }
     };
+    let first = log.head().first;
+    let mut tombs = Tombs::begin(&folder, &key.0, first, |see| each_event(&folder, &found, see))?;
+    if let Some(image) = &image {
+        log_events(image, &mut |n, body, verdict| tombs.add(n, body, verdict))?;
+        tombs.write()?;
+    }
     let mut writer = Writer {
         sealer: Sealer::new(folder.clone(), options.level, key),
         folder,
@@ -61,6 +68,7 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
         marks,
         log,
         batch: Batch::new(),
+        tombs,
         raw,
         window,
         totals: Totals::default(),
@@ -78,6 +86,91 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
         writer.rotate()?;
     }
     Ok(writer)
+}
+
+/// Makes again what can be worked out, and ends what a kill left half done. Of the damage that
+/// was met on the way it gives an account.
+///
+/// # Errors
+/// As [`Writer::open`].
+pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
+    let folder = Folder::new(dir);
+    if crate::Reader::open(dir)?.sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    {
+        let _lock = WriterLock::take(&folder)?;
+        match disk::remove(&folder.tombs()) {
+            Err(error) if error.is_gone() => {}
+            other => other?,
+        }
+    }
+    let writer = Writer::open(dir, Options::default())?;
+    let damage = writer.damage().to_vec();
+    writer.finish(false)?;
+    Ok(damage)
+}
+
+/// Shows number, body and verdict of each event that is in no open log. What is damaged is left
+/// out.
+fn each_event(folder: &Folder, found: &Found, see: &mut See<'_>) -> Result<(), Error> {
+    let skip_damage = |result: Result<(), Error>| match result {
+        Err(Error::Damaged(_)) => Ok(()),
+        other => other,
+    };
+    for number in &found.segments {
+        skip_damage(segment_events(folder, *number, see))?;
+    }
+    for number in &found.unsealed {
+        let read = LogImage::read(&folder.log(*number));
+        skip_damage(read.and_then(|image| log_events(&image, see)))?;
+    }
+    Ok(())
+}
+
+fn log_events(image: &LogImage, see: &mut See<'_>) -> Result<(), Error> {
+    image.visit(&mut Hosts::default(), |entry| {
+        if let Entry::Event { ordinal, frame, .. } = entry {
+            let n = image.head.first + u64::from(ordinal);
+            see(n, frame.body(), frame.section(frame::Tag::VERDICT));
+        }
+        Ok(())
+    })
+}
+
+fn segment_events(folder: &Folder, number: u32, see: &mut See<'_>) -> Result<(), Error> {
+    let segment = Segment::open(&folder.segment(number), number)?;
+    let index = segment.index()?;
+    each_of_segment(&segment, &index, |ordinal, _, event| {
+        see(segment.contents.first + ordinal as u64, event.body, event.verdict());
+    })
+}
+
+/// Shows ordinal, host and event for all of a segment but what is damaged.
+fn each_of_segment(
+    segment: &Segment,
+    index: &Index,
+    mut see: impl FnMut(usize, &crate::Host, &Event<'_>),
+) -> Result<(), Error> {
+    let mut decoder =
+        Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
+    for block_row in &index.blocks {
+        let block = match segment.block(index, block_row, &mut decoder) {
+            Ok(block) => block,
+            Err(Error::Damaged(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        for (at, position) in (block_row.first..block_row.first + block_row.events).enumerate() {
+            let ordinal = index.ordinals.get(position as usize).map(|ordinal| *ordinal as usize);
+            let Some(ordinal) = ordinal else { continue };
+            let (Some(row), Some(plain)) = (index.rows.get(ordinal), block.event(at)) else {
+                continue;
+            };
+            let Some(host) = index.hosts.get(row.host as usize) else { continue };
+            see(ordinal, host, &Event::of_row(0, crate::HostNo(row.host), host, row, plain));
+        }
+    }
+    Ok(())
 }
 
 /// What is in the folder, by what is to be done with it.
@@ -252,29 +345,13 @@ fn segment_identities(folder: &Folder, number: u32, key: &Key) -> Result<Vec<Ide
 /// Works the identities of a segment out from its events. Those of a damaged block are left out.
 fn identities_again(segment: &Segment, key: &Key) -> Result<Vec<Identity>, Error> {
     let index = segment.index()?;
-    let mut decoder =
-        Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
     let mut by_ordinal = vec![None; index.rows.len()];
-    for row in &index.blocks {
-        let block = match segment.block(&index, row, &mut decoder) {
-            Ok(block) => block,
-            Err(Error::Damaged(_)) => continue,
-            Err(error) => return Err(error),
-        };
-        for (at, position) in (row.first..row.first + row.events).enumerate() {
-            let ordinal = index.ordinals.get(position as usize).map(|ordinal| *ordinal as usize);
-            let Some(ordinal) = ordinal else { continue };
-            let (Some(row), Some(plain)) = (index.rows.get(ordinal), block.event(at)) else {
-                continue;
-            };
-            let Some(host) = index.hosts.get(row.host as usize) else { continue };
-            let event = Event::of_row(0, crate::HostNo(row.host), host, row, plain);
-            let verdict = event.verdict();
-            let identity = content::identity(key, &host.name, &event.header(), event.body, verdict);
-            if let Some(slot) = by_ordinal.get_mut(ordinal) {
-                *slot = Some(identity);
-            }
+    each_of_segment(segment, &index, |ordinal, host, event| {
+        let identity =
+            content::identity(key, &host.name, &event.header(), event.body, event.verdict());
+        if let Some(slot) = by_ordinal.get_mut(ordinal) {
+            *slot = Some(identity);
         }
-    }
+    })?;
     Ok(by_ordinal.into_iter().flatten().collect())
 }

@@ -90,6 +90,15 @@ impl<'a> Event<'a> {
         put_frame(out, &self.header(), self.body, self.sections().chain([number]))
     }
 
+    /// The same event with another body, and the flag of a redacted one.
+    #[must_use]
+    pub fn redacted<'b>(self, body: &'b [u8]) -> Event<'b>
+    where
+        'a: 'b,
+    {
+        Event { body, flags: self.flags | frame::flags::REDACTED, ..self }
+    }
+
     /// The header of its frame, as [`Event::put`] writes it.
     #[must_use]
     pub fn header(&self) -> Header {

@@ -15,6 +15,7 @@ use crate::lock::WriterLock;
 use crate::log::{LOG_EVENTS_MAX, LogFile};
 use crate::sealer::Sealer;
 use crate::stored::{kept, put_frame};
+use crate::tombs::Tombs;
 use crate::window::Window;
 use crate::{Damage, Error, content, manifest};
 
@@ -106,6 +107,7 @@ pub struct Writer {
     pub(crate) marks: Marks,
     pub(crate) log: LogFile,
     pub(crate) batch: Batch,
+    pub(crate) tombs: Tombs,
     /// Bytes of the events in the log, written or not.
     pub(crate) raw: u64,
     pub(crate) window: Window,
@@ -234,6 +236,7 @@ impl Writer {
         let header = Header { host: host.id(), ..frame.header };
         put_frame(self.batch.frames(), &header, frame.body(), kept(frame))?;
         self.batch.count_event();
+        self.tombs.add(number, frame.body(), verdict);
         self.raw += frame.body().len() as u64;
         self.totals.events += 1;
         self.totals.raw_bytes += frame.body().len() as u64;
@@ -286,7 +289,7 @@ impl Writer {
             let before = writer.log.len();
             writer.log.append(&mut writer.batch, flags)?;
             writer.totals.log_bytes += writer.log.len() - before;
-            Ok(())
+            writer.tombs.write()
         })
     }
 
@@ -301,6 +304,10 @@ impl Writer {
         self.write_batch(0)?;
         self.guard(|writer| {
             writer.log.close()?;
+            // Before the log that they come from may go.
+            if writer.options.fsync != Fsync::Never {
+                writer.tombs.sync()?;
+            }
             // One segment at a time: if sealing can't keep up, the pressure goes upstream.
             writer.sealer.drain()?;
             let full = writer.log.head().number;

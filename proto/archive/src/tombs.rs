@@ -1,0 +1,310 @@
+//! Tombstones: which records are gone, and which accounts are away, for every reader at once.
+//!
+//! A record is gone when a later proved event of its account deletes or replaces it. The writer
+//! says so in one file that only grows, right after the log has the event, and readers in other
+//! processes read on from where they were: no lock, and no message between them.
+//!
+//! | offset | size | field    | meaning                                                       |
+//! |-------:|-----:|----------|---------------------------------------------------------------|
+//! |      0 |    8 | magic    | `SVRNtmb1`; the last byte is the version                      |
+//! |      8 |    8 | reserved | zero                                                          |
+//! |     16 |      | entries  | 32 bytes each                                                 |
+//!
+//! | offset | size | field    | meaning                                                       |
+//! |-------:|-----:|----------|---------------------------------------------------------------|
+//! |      0 |   16 | name     | of an account's path, or of an account: first half of SHA-256 over the archive's key, the DID, a zero byte and the path (nothing for an account) |
+//! |     16 |    8 | n        | number of the event that says so                              |
+//! |     24 |    1 | kind     | 1: what was under the path before is gone; 2: the account is away; 3: it is here |
+//! |     25 |    3 | reserved | zero                                                          |
+//! |     28 |    4 | crc32c   | of bytes 0 to 28                                              |
+//!
+//! Of several entries with one name that with the highest number counts. The name holds the exact
+//! path, and the key is nobody's to know: a stranger's delete cannot hit a record of somebody
+//! else's. A torn entry at the end is no entry.
+//!
+//! The file is derived: a writer begins it anew with every start (by a rename; readers turn to the
+//! new file) from what is sealed, and adds the log that it goes on with, so no entry is of an event
+//! that a loss of power took. It is synced before a log goes. If it is lost it is made again from
+//! the segments.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
+
+use atproto::event::{self, Action, Event};
+use frame::verdict::{Status, Verdict};
+
+use crate::bytes::Take;
+use crate::error::Cause;
+use crate::folder::{Folder, unfinished};
+use crate::manifest::Manifest;
+use crate::{Damage, Error, disk};
+
+const MAGIC: [u8; 8] = *b"SVRNtmb1";
+const HEAD_BYTES: u64 = 16;
+const ENTRY_BYTES: usize = 32;
+/// How much is read at a time.
+const READ_BYTES: usize = 32_768 * ENTRY_BYTES;
+
+const GONE: u8 = 1;
+const AWAY: u8 = 2;
+const HERE: u8 = 3;
+
+type Name = [u8; 16];
+
+/// Who is shown number, body and verdict of events.
+pub(crate) type See<'s> = dyn FnMut(u64, &[u8], Option<&[u8]>) + 's;
+
+/// One word of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    name: Name,
+    n: u64,
+    kind: u8,
+}
+
+impl Entry {
+    fn to_bytes(self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+        bytes.extend_from_slice(&self.name);
+        bytes.extend_from_slice(&self.n.to_le_bytes());
+        bytes.extend_from_slice(&[self.kind, 0, 0, 0]);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.try_into().unwrap_or([0; ENTRY_BYTES])
+    }
+
+    fn read(bytes: &[u8]) -> Option<Entry> {
+        let (covered, crc) = bytes.split_last_chunk::<4>()?;
+        if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let mut take = Take::new(covered);
+        Some(Entry { name: take.array()?, n: take.u64()?, kind: take.u8()? })
+    }
+}
+
+fn name(key: &[u8; 32], did: &str, path: &str) -> Name {
+    let whole = [&key[..], did.as_bytes(), &[0], path.as_bytes()].concat();
+    atproto::Cid::raw(&whole).digest().first_chunk().copied().unwrap_or_default()
+}
+
+/// What a proved event makes of what was there before.
+fn entries(key: &[u8; 32], n: u64, body: &[u8], verdict: Option<&[u8]>, put: &mut Vec<Entry>) {
+    let proved = verdict
+        .and_then(|bytes| Verdict::from_bytes(bytes).ok())
+        .is_some_and(|verdict| verdict.status == Status::Ok);
+    if !proved {
+        return;
+    }
+    match event::parse(body) {
+        Ok(Event::Commit(commit)) => {
+            let gone = |action| matches!(action, Action::Update | Action::Delete);
+            for op in commit.ops.filter(|op| gone(op.action)) {
+                put.push(Entry { name: name(key, commit.repo, op.path), n, kind: GONE });
+            }
+        }
+        Ok(Event::Account(account)) => {
+            let kind = if account.active { HERE } else { AWAY };
+            put.push(Entry { name: name(key, account.did, ""), n, kind });
+        }
+        _ => {}
+    }
+}
+
+/// The file as the archive's writer has it.
+#[derive(Debug)]
+pub(crate) struct Tombs {
+    file: File,
+    path: std::path::PathBuf,
+    key: [u8; 32],
+    len: u64,
+    synced: u64,
+    /// Of events that are not written to the log yet.
+    waiting: Vec<Entry>,
+}
+
+impl Tombs {
+    /// Begins the file anew: with what an older one says of events before `sealed`, or else with
+    /// what `segments` say, and then with what `add` adds.
+    pub(crate) fn begin(
+        folder: &Folder,
+        key: &[u8; 32],
+        sealed: u64,
+        segments: impl FnOnce(&mut See<'_>) -> Result<(), Error>,
+    ) -> Result<Tombs, Error> {
+        let path = folder.tombs();
+        let mut kept = Vec::new();
+        match Reading::open(folder) {
+            Ok(Some(mut old)) => {
+                old.read_on(|entry| {
+                    if entry.n < sealed {
+                        kept.push(entry);
+                    }
+                })?;
+            }
+            Ok(None) | Err(Error::Damaged(_)) if sealed > 0 => {
+                segments(&mut |n, body, verdict| entries(key, n, body, verdict, &mut kept))?;
+            }
+            Ok(None) | Err(Error::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let new = unfinished(&path);
+        let file = disk::create(&new)?;
+        let mut tombs =
+            Tombs { file, path: new.clone(), key: *key, len: HEAD_BYTES, synced: 0, waiting: kept };
+        disk::write_at(&tombs.file, &new, 0, &[&MAGIC[..], &[0; 8]].concat())?;
+        tombs.write()?;
+        disk::sync(&tombs.file, &new)?;
+        tombs.synced = tombs.len;
+        folder.publish(&new, &path)?;
+        tombs.path = path;
+        Ok(tombs)
+    }
+
+    /// An event that goes to the log.
+    pub(crate) fn add(&mut self, n: u64, body: &[u8], verdict: Option<&[u8]>) {
+        entries(&self.key, n, body, verdict, &mut self.waiting);
+    }
+
+    /// The log has them: says so to every reader.
+    pub(crate) fn write(&mut self) -> Result<(), Error> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = self.waiting.iter().flat_map(|entry| entry.to_bytes()).collect();
+        disk::write_at(&self.file, &self.path, self.len, &bytes)?;
+        self.len += bytes.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        if self.synced != self.len {
+            disk::sync(&self.file, &self.path)?;
+            self.synced = self.len;
+        }
+        Ok(())
+    }
+}
+
+/// The file as a reader has it.
+#[derive(Debug)]
+struct Reading {
+    folder: Folder,
+    file: File,
+    offset: u64,
+}
+
+impl Reading {
+    fn open(folder: &Folder) -> Result<Option<Reading>, Error> {
+        let path = folder.tombs();
+        let file = match disk::open(&path) {
+            Err(error) if error.is_gone() => return Ok(None),
+            other => other?,
+        };
+        let mut head = [0; HEAD_BYTES as usize];
+        crate::segment::contents::read_at(&file, &path, 0, &mut head)?;
+        if !head.starts_with(&MAGIC) {
+            return Err(Damage::at(&path, 0, Cause::Magic).into());
+        }
+        Ok(Some(Reading { folder: folder.clone(), file, offset: HEAD_BYTES }))
+    }
+
+    /// Shows what was added since the last time.
+    fn read_on(&mut self, mut see: impl FnMut(Entry)) -> Result<(), Error> {
+        let path = self.folder.tombs();
+        let mut bytes = vec![0; READ_BYTES];
+        loop {
+            let read = self.file.read_at(&mut bytes, self.offset);
+            let read = read.map_err(|source| Error::io(&path, "read", source))?;
+            let whole = bytes.get(..read - read % ENTRY_BYTES).unwrap_or_default();
+            for entry in whole.chunks_exact(ENTRY_BYTES) {
+                match Entry::read(entry) {
+                    Some(entry) => see(entry),
+                    // Half written: the next time it is whole.
+                    None => return Ok(()),
+                }
+                self.offset += ENTRY_BYTES as u64;
+            }
+            if whole.len() < READ_BYTES {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the name leads to another file by now.
+    fn is_old(&self) -> bool {
+        match (self.folder.tombs().metadata(), self.file.metadata()) {
+            (Ok(named), Ok(here)) => (named.dev(), named.ino()) != (here.dev(), here.ino()),
+            _ => false,
+        }
+    }
+}
+
+/// Which records of an archive are gone by now, and which accounts are away.
+#[derive(Debug)]
+pub struct Tombstones {
+    folder: Folder,
+    key: [u8; 32],
+    reading: Option<Reading>,
+    /// By name: the last event that says so, and what.
+    known: HashMap<Name, (u64, u8)>,
+}
+
+impl Tombstones {
+    /// Reads those of the archive in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::NoArchive`], and those of the disk.
+    pub fn open(dir: &Path) -> Result<Tombstones, Error> {
+        let folder = Folder::new(dir);
+        let manifest = Manifest::read(&folder)?;
+        let manifest = manifest.ok_or_else(|| Error::NoArchive { path: dir.to_owned() })?;
+        let known = HashMap::new();
+        let mut tombs = Tombstones { folder, key: manifest.key, reading: None, known };
+        tombs.refresh()?;
+        Ok(tombs)
+    }
+
+    /// Whether there is a file to read: archives that an older version wrote have none until they
+    /// are written again.
+    #[must_use]
+    pub fn are_there(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Reads what has been added since.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        if self.reading.as_ref().is_none_or(Reading::is_old) {
+            self.reading = Reading::open(&self.folder)?;
+            self.known.clear();
+        }
+        let known = &mut self.known;
+        let Some(reading) = &mut self.reading else { return Ok(()) };
+        reading.read_on(|entry| {
+            let (n, kind) = known.entry(entry.name).or_insert((entry.n, entry.kind));
+            if *n <= entry.n {
+                (*n, *kind) = (entry.n, entry.kind);
+            }
+        })
+    }
+
+    /// Whether what event `n` put under an account's path is gone.
+    #[must_use]
+    pub fn is_gone(&self, did: &str, path: &str, n: u64) -> bool {
+        let word = self.known.get(&name(&self.key, did, path));
+        word.is_some_and(|(last, kind)| *kind == GONE && *last > n)
+    }
+
+    /// Whether an account is away: deactivated, taken down, suspended or deleted, as its host said
+    /// last.
+    #[must_use]
+    pub fn is_away(&self, did: &str) -> bool {
+        let word = self.known.get(&name(&self.key, did, ""));
+        word.is_some_and(|(_, kind)| *kind == AWAY)
+    }
+}
