@@ -43,6 +43,10 @@ pub(crate) fn is_for_all(endpoint: &Endpoint, policy: Policy) -> bool {
     policy.allow_private || (is_host_name && endpoint.port == HTTPS)
 }
 
+/// What is said about names that may not be taken.
+pub(crate) const LEFT_OUT: &str = "names are left out: a bare name has to be a public host name \
+    at port 443; write wss://NAME:PORT to mean another, --allow-private takes local ones";
+
 #[cfg(test)]
 mod tests {
     use super::*;

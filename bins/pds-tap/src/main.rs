@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use cli::{Cli, Common, Tool};
 
 use crate::args::Args;
-use crate::hosts::Target;
+use crate::hosts::{LEFT_OUT, Target};
 use crate::rejects::Rejects;
 use crate::resume::Cursors;
 use crate::sources::Sources;
@@ -54,11 +54,16 @@ pds-tap --hosts hosts.txt --resume archive/ | sig-verify --index did.idx | archi
         let settings = self.settings();
         let named = (&self.named[..], &self.relays[..]);
         let sources = Sources::open(named, &self.hosts, &self.deny, settings.policy)?;
+        for relay in &self.discover {
+            sources::may_be_named(relay, settings.policy)?;
+        }
         let targets = sources.wanted();
         if targets.is_empty() && self.discover.is_empty() {
-            return Err(cli::usage(
-                "no host to listen to; name one with --host, --relay, --hosts or --discover",
-            ));
+            return Err(cli::usage(match sources.left_out() {
+                0 => "no host to listen to; name one with --host, --relay, --hosts or --discover"
+                    .to_owned(),
+                names => format!("no host to listen to; {names} {LEFT_OUT}"),
+            }));
         }
         if self.cursor == Some(0) && targets.iter().any(Target::is_public) {
             cli.warn(format_args!(

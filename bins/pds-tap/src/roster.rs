@@ -11,7 +11,7 @@ use frame::HostId;
 
 use crate::ask::Listing;
 use crate::host::{Host, Phase};
-use crate::hosts::Target;
+use crate::hosts::{LEFT_OUT, Target};
 use crate::tap::Tap;
 
 /// When names have to wait for their budget, it is looked at again after this.
@@ -131,10 +131,7 @@ impl Tap<'_> {
 
     pub(crate) fn tell_left_out(&mut self, names: usize) {
         if names > 0 {
-            self.stream.voice.loud(format_args!(
-                "{names} names are left out: a bare name has to be a public host name at port 443; \
-                 write wss://NAME:PORT to mean another"
-            ));
+            self.stream.voice.loud(format_args!("{names} {LEFT_OUT}"));
         }
     }
 

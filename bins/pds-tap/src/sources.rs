@@ -56,11 +56,7 @@ impl Sources {
         let mut named: Vec<Target> = Vec::new();
         let pdses = pdses.iter().map(|host| (host, Role::Pds));
         for (endpoint, role) in pdses.chain(relays.iter().map(|relay| (relay, Role::Relay))) {
-            if endpoint.address().is_some_and(|address| !policy.allows(address)) {
-                return Err(cli::usage(format!(
-                    "{endpoint} is no public address; --allow-private lets it be reached"
-                )));
-            }
+            may_be_named(endpoint, policy)?;
             let same = |target: &&Target| target.endpoint.canonical == endpoint.canonical;
             match named.iter().find(same) {
                 None => named.push(Target {
@@ -155,6 +151,19 @@ impl Sources {
                 either,
             })
             .collect()
+    }
+}
+
+/// Whether something that was named by hand may be reached, as far as its name says.
+///
+/// # Errors
+/// Misuse: it is an address that may not be.
+pub(crate) fn may_be_named(endpoint: &Endpoint, policy: Policy) -> anyhow::Result<()> {
+    match endpoint.address() {
+        Some(address) if !policy.allows(address) => Err(cli::usage(format!(
+            "{endpoint} is no public address; --allow-private lets it be reached"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::server::{Call, Server, event, events};
-use crate::tap::{Seen, bare, start, tap};
+use crate::tap::{Seen, bare, fed, start, tap};
 
 #[test]
 fn sigterm_leaves_a_last_mark_and_an_end() {
@@ -87,9 +87,11 @@ fn private_addresses_are_not_reached_unless_allowed() {
     );
     assert_eq!(done.stderr, expected);
     for url in ["ws://[::1]:1", "ws://[::ffff:127.0.0.1]:1", "ws://[fd00::1]:1"] {
-        let done = bare(&["--host", url]).finish();
-        assert_eq!(done.status.code(), Some(2), "{url}");
-        assert!(done.stderr.contains("is no public address"), "{url}: {}", done.stderr);
+        for option in ["--host", "--relay", "--discover"] {
+            let done = bare(&[option, url]).finish();
+            assert_eq!(done.status.code(), Some(2), "{option} {url}");
+            assert!(done.stderr.contains("is no public address"), "{url}: {}", done.stderr);
+        }
     }
     // A name is only known to be private after it was looked up.
     let url = format!("ws://localhost:{}", server.port);
@@ -119,8 +121,16 @@ fn misuse_is_told_with_2() {
 }
 
 #[test]
+fn bare_names_of_strangers_lead_to_no_odd_places() {
+    let args = ["--hosts", "-"];
+    let done = fed(&args, "127.0.0.1:5432\npds.example.com:22\nlocalhost\n").finish();
+    assert_eq!(done.status.code(), Some(2), "{}", done.stderr);
+    assert!(done.stderr.contains("3 names are left out: a bare name has to be"), "{}", done.stderr);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_failure() {
-    for option in ["--hosts", "--ca"] {
+    for option in ["--hosts", "--ca", "--deny"] {
         let args = ["--host", "wss://a.example", option, "/nonexistent/file"];
         let done = bare(&args).finish();
         assert_eq!(done.status.code(), Some(1), "{}", done.stderr);
