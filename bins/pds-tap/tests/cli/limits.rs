@@ -92,15 +92,10 @@ fn unfinished_messages_share_a_budget_and_what_is_cut_is_resumed() {
     let mut tap = tap(&[&urls[..], &limits].concat());
     let (before, _) = tap.memory();
     // No more than two can be held: six are cut and resumed.
-    let held = |server: &&Server| server.cursors().len() > 1;
-    crate::tap::wait_for("hosts that are cut", || hosts.iter().filter(held).count() >= 6);
+    let resumed = tap.until_hosts(6, 3);
     let (_, most) = tap.memory();
     assert!(most < before + 60_000, "{most} KiB, and {before} KiB before");
-    let resumed: Vec<u32> =
-        (1..).zip(&hosts).filter(|(_, host)| held(host)).map(|(id, _)| id).collect();
-    for id in &resumed {
-        tap.until(*id, 3);
-    }
+    assert!(resumed.iter().all(|id| hosts[*id as usize - 1].cursors().len() > 1));
     tap.signal(Signal::SIGTERM);
     let done = tap.finish().ok();
     for id in 1..=8 {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use frame::{Decoder, Frame, HostId, Item, Kind};
+use frame::{Decoder, Frame, Header, HostId, Item, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
@@ -99,16 +99,34 @@ impl Tap {
 
     /// Reads until an event of that host and seq has come, or the output ends.
     pub fn until(&mut self, host: u32, seq: u64) {
+        self.until_frame(|header| {
+            (header.kind, header.host, header.seq) == (Kind::EVENT, HostId(host), seq)
+        });
+    }
+
+    /// Reads until so many hosts have sent an event of that seq. Says which.
+    pub fn until_hosts(&mut self, count: usize, seq: u64) -> Vec<u32> {
+        let mut hosts = Vec::new();
+        self.until_frame(|header| {
+            if (header.kind, header.seq) == (Kind::EVENT, seq) {
+                hosts.push(header.host.0);
+            }
+            hosts.len() == count
+        });
+        hosts
+    }
+
+    /// Reads from the beginning until a frame is the one, or the output ends.
+    fn until_frame(&mut self, mut is_it: impl FnMut(&Header) -> bool) {
         let mut decoder = Decoder::default();
         let mut at = 0;
         loop {
             while let Some((item, used)) = decoder.next(&self.bytes[at..]).unwrap() {
                 at += used;
-                if let Item::Frame(Frame { header, .. }) = item {
-                    let wanted = (Kind::EVENT, HostId(host), seq);
-                    if (header.kind, header.host, header.seq) == wanted {
-                        return;
-                    }
+                if let Item::Frame(Frame { header, .. }) = item
+                    && is_it(&header)
+                {
+                    return;
                 }
             }
             let mut chunk = vec![0; 1 << 16];
