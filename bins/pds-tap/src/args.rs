@@ -93,9 +93,9 @@ pub(crate) struct Args {
     pub(crate) per_domain: Option<u32>,
 
     /// Take at most so many events a second from one PDS, over ten minutes, and read the rest
-    /// later; 0 is no limit
-    #[arg(long, value_name = "N", default_value_t = 2000, env = "SOVEREIGN_HOST_RATE")]
-    pub(crate) host_rate: u32,
+    /// later; 0 is no limit [default: 2000 for hosts of lists at public addresses]
+    #[arg(long, value_name = "N", env = "SOVEREIGN_HOST_RATE")]
+    pub(crate) host_rate: Option<u32>,
 
     /// Leave a PDS alone for a day that speaks for more accounts than that; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 4_000_000, env = "SOVEREIGN_HOST_ACCOUNTS")]

@@ -197,6 +197,11 @@ impl Host {
         self.target.role == Role::Pds && is_relay && !self.described
     }
 
+    /// Whether anyone could have put it where it is: on a list, at an address of the Internet.
+    pub(crate) fn is_stranger(&self) -> bool {
+        !self.target.named && self.address.is_none_or(net::address::is_public)
+    }
+
     /// Whether more is known of it than a name that anyone could have registered.
     pub(crate) fn is_known(&self) -> bool {
         self.reached || self.target.named

@@ -15,19 +15,28 @@ const REST_MIN: Duration = Duration::from_millis(50);
 /// So many bytes count as an event more.
 const EVENT_BYTES: u64 = 16 << 10;
 
+/// How fast a stranger may speak: as fast as the whole network in its worst seconds.
+const STRANGER_EVENTS_A_SECOND: u32 = 2000;
+
 /// What every PDS has to keep; 0 is no limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Quotas {
-    pub(crate) events_a_second: u32,
+    /// `None` is a limit for strangers alone.
+    events_a_second: Option<u32>,
     /// The time over which that holds.
-    pub(crate) over: Duration,
+    over: Duration,
     pub(crate) accounts: u64,
     hasher: RandomState,
 }
 
 impl Quotas {
-    pub(crate) fn new((events_a_second, over): (u32, Duration), accounts: u64) -> Self {
+    pub(crate) fn new((events_a_second, over): (Option<u32>, Duration), accounts: u64) -> Self {
         Self { events_a_second, over, accounts, hasher: RandomState::new() }
+    }
+
+    fn rate(&self, is_stranger: bool) -> f64 {
+        let usual = if is_stranger { STRANGER_EVENTS_A_SECOND } else { 0 };
+        f64::from(self.events_a_second.unwrap_or(usual))
     }
 }
 
@@ -43,17 +52,17 @@ impl Rate {
         Self { used: 0.0, at: now }
     }
 
-    /// The host has said so much. `Some` when it has to rest for that long.
+    /// The host, perhaps a stranger, has said so much. `Some` when it has to rest for that long.
     pub(crate) fn take(
         &mut self,
         (events, bytes): (u64, u64),
-        quotas: &Quotas,
+        (quotas, is_stranger): (&Quotas, bool),
         now: Instant,
     ) -> Option<Duration> {
-        if quotas.events_a_second == 0 {
+        let rate = quotas.rate(is_stranger);
+        if rate == 0.0 {
             return None;
         }
-        let rate = f64::from(quotas.events_a_second);
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now.max(self.at);
         self.used = (self.used - passed * rate).max(0.0) + (events + bytes / EVENT_BYTES) as f64;
@@ -107,26 +116,31 @@ mod tests {
 
     #[test]
     fn a_backlog_is_no_flood_and_a_flood_is_slowed_to_the_rate() {
-        let quotas = Quotas::new((100, Duration::from_secs(600)), 0);
+        let quotas = Quotas::new((Some(100), Duration::from_secs(600)), 0);
+        let asked = (&quotas, false);
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut rate = Rate::new(start);
-        assert_eq!(rate.take((60_000, 0), &quotas, start), None);
-        assert_eq!(rate.take((500, 0), &quotas, start), Some(Duration::from_secs(5)));
-        assert_eq!(rate.take((0, 0), &quotas, after(5)), None);
-        assert_eq!(rate.take((100, 0), &quotas, after(6)), None);
+        assert_eq!(rate.take((60_000, 0), asked, start), None);
+        assert_eq!(rate.take((500, 0), asked, start), Some(Duration::from_secs(5)));
+        assert_eq!(rate.take((0, 0), asked, after(5)), None);
+        assert_eq!(rate.take((100, 0), asked, after(6)), None);
         // Long events count as more than one.
-        let long = rate.take((10, 90 * EVENT_BYTES), &quotas, after(6)).unwrap();
+        let long = rate.take((10, 90 * EVENT_BYTES), asked, after(6)).unwrap();
         assert!(long.abs_diff(Duration::from_secs(1)) < Duration::from_millis(1), "{long:?}");
-        let quiet = rate.take((1, 0), &quotas, after(2000));
+        let quiet = rate.take((1, 0), asked, after(2000));
         assert_eq!(quiet, None);
-        assert_eq!(rate.take((u64::MAX, 0), &Quotas::new((0, Duration::ZERO), 0), start), None);
+        let none = Quotas::new((Some(0), Duration::ZERO), 0);
+        assert_eq!(rate.take((u64::MAX, 0), (&none, true), start), None);
+        let usual = Quotas::new((None, Duration::from_secs(600)), 0);
+        assert_eq!(rate.take((u64::MAX, 0), (&usual, false), start), None);
+        assert!(rate.take((2_000_000, 0), (&usual, true), start).is_some());
     }
 
     #[test]
     fn accounts_are_counted_well_enough_and_each_once() {
         for limit in [20, 1000, 50_000] {
-            let quotas = Quotas::new((0, Duration::ZERO), limit);
+            let quotas = Quotas::new((None, Duration::ZERO), limit);
             let mut accounts = Accounts::default();
             let mut see = |n: u64| accounts.see(&format!("did:plc:{n:024}"), &quotas);
             let over = (0..2 * limit).position(|n| (0..2).any(|_| see(n))).unwrap();

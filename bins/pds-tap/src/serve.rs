@@ -139,7 +139,9 @@ impl Tap<'_> {
         self.unfinished += unfinished;
         self.unfinished -= std::mem::replace(&mut host.unfinished, unfinished);
         let is_pds = host.target.role == Role::Pds;
-        if let Some(rest) = is_pds.then(|| host.rate.take(said, &self.quotas, now)).flatten() {
+        if let Some(rest) =
+            is_pds.then(|| host.rate.take(said, (&self.quotas, host.is_stranger()), now)).flatten()
+        {
             self.rests.add(1);
             host.pause(now + rest);
             self.look_at = self.look_at.min(now + rest);

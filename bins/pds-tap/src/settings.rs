@@ -46,8 +46,8 @@ pub(crate) struct Settings {
     pub(crate) new_names: u32,
     /// How many connections an address and a domain may have.
     pub(crate) crowd: CrowdLimits,
-    /// How fast a PDS may speak, and for how many accounts; 0 is no limit.
-    pub(crate) events_a_second: u32,
+    /// How fast a PDS may speak if that was asked for, and for how many accounts; 0 is no limit.
+    pub(crate) events_a_second: Option<u32>,
     pub(crate) rate_over: Duration,
     pub(crate) accounts: u64,
     /// How much memory all unfinished messages may hold.
@@ -73,7 +73,7 @@ impl Default for Settings {
             grace: Duration::from_secs(60),
             new_names: 20_000,
             crowd: CrowdLimits::default(),
-            events_a_second: 2000,
+            events_a_second: None,
             rate_over: Duration::from_secs(600),
             accounts: 4_000_000,
             unfinished: 256 << 20,
