@@ -89,7 +89,16 @@ impl Tap<'_> {
     fn listen(&mut self, index: usize, connection: &mut Connection) -> anyhow::Result<After> {
         let progress = match connection.on_ready(&mut self.scratch) {
             Ok(progress) => progress,
-            Err(error) => return Ok(After::Leave(error.into())),
+            Err(error) => {
+                let host = self.hosts.get(index);
+                let is_posing = |server: &Option<Box<str>>| {
+                    host.is_some_and(|host| host.is_posing(server.as_deref()))
+                };
+                return Ok(match &error {
+                    net::Error::Status { server, .. } if is_posing(server) => After::Ask,
+                    _ => After::Leave(error.into()),
+                });
+            }
         };
         let now = self.clock.now();
         let Some(host) = self.hosts.get_mut(index) else { return Ok(After::Stay) };

@@ -160,7 +160,7 @@ fn closed(reason: &[u8]) -> End {
 
 fn broken(error: Error) -> anyhow::Result<End> {
     Ok(match error {
-        Error::Status { status: 429, retry_after } => {
+        Error::Status { status: 429, retry_after, .. } => {
             End::Broken(anyhow::anyhow!("status 429"), retry_after)
         }
         Error::Status { status: 400..=499 | 501, .. } | Error::Upgrade(_) => End::Missing,

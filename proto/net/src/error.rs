@@ -93,6 +93,8 @@ pub enum Error {
         status: u16,
         /// What it said about when to come again.
         retry_after: Option<Duration>,
+        /// What it calls itself.
+        server: Option<Box<str>>,
     },
     /// The server's answer to the WebSocket request is no valid one, or longer than is read.
     #[error("the answer to the websocket request is not valid: {0}")]

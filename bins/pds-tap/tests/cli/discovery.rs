@@ -171,9 +171,16 @@ fn a_relay_that_poses_as_a_pds_is_refused() {
         })
     };
     let (relay, pds) = (described(false), described(true));
-    let mut tap = tap(&["--host", &relay.url(), "--host", &pds.url(), "--cursor", "0"]);
+    // One that only lists hosts.
+    let lists = Server::start_visited(|visit| {
+        let Some(asked) = visit.asked() else { return };
+        asked.reply("501 Not Implemented", "server: atproto-relay\r\n", "{}");
+    });
+    let urls = [relay.url(), pds.url(), lists.url()];
+    let args: Vec<&str> = urls.iter().flat_map(|url| ["--host", url]).collect();
+    let mut tap = tap(&[&args[..], &["--cursor", "0"]].concat());
     tap.until(2, 9);
-    tap.says("it is a relay, and no PDS");
+    tap.says_times("it is a relay, and no PDS", 2);
     let done = stop(tap);
     assert_eq!(done.seqs(1), []);
     assert_eq!(done.seqs(2), (1..=9).collect::<Vec<u64>>());

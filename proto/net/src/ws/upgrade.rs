@@ -64,7 +64,8 @@ impl Upgrade {
         let status = response.status().as_u16();
         let headers = response.headers();
         if status != 101 {
-            return Err(Error::Status { status, retry_after: crate::http::retry_after(headers) });
+            let retry_after = crate::http::retry_after(headers);
+            return Err(Error::Status { status, retry_after, server: server(headers) });
         }
         if !has_token(headers, "upgrade", "websocket") {
             return Err(Error::Upgrade("it doesn't upgrade to a websocket"));
@@ -79,10 +80,15 @@ impl Upgrade {
         if foreign.iter().any(|name| headers.get(*name).is_some_and(|value| !value.is_empty())) {
             return Err(Error::Upgrade("it agrees to what was not asked for"));
         }
-        let servers = headers.get_all("server").iter().filter_map(|value| value.to_str().ok());
-        let server: String = servers.collect::<Vec<&str>>().join(", ").chars().take(100).collect();
-        Ok((!server.is_empty()).then(|| server.into()))
+        Ok(server(headers))
     }
+}
+
+/// What the server calls itself, and those in front of it.
+fn server(headers: &HeaderMap) -> Option<Box<str>> {
+    let names = headers.get_all("server").iter().filter_map(|value| value.to_str().ok());
+    let names: String = names.collect::<Vec<&str>>().join(", ").chars().take(100).collect();
+    (!names.is_empty()).then(|| names.into())
 }
 
 /// Whether a header that is a list holds a word.
@@ -134,7 +140,7 @@ mod tests {
     fn another_answer_is_no_websocket() {
         let (mut upgrade, _) = begun();
         let refused = upgrade.take(b"HTTP/1.1 429 Slow\r\nretry-after: 3\r\n\r\n");
-        assert!(matches!(refused, Err(Error::Status { status: 429, retry_after: Some(_) })));
+        assert!(matches!(refused, Err(Error::Status { status: 429, retry_after: Some(_), .. })));
         for bad in
             ["HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", "SSH-2.0\r\n"]
         {

@@ -179,7 +179,7 @@ fn a_refusal_at_the_door_has_its_status() {
     let (_, error) = drain(&mut connection);
     let nine = Some(Duration::from_secs(9));
     assert!(
-        matches!(error, Error::Status { status: 429, retry_after } if retry_after == nine),
+        matches!(error, Error::Status { status: 429, retry_after, .. } if retry_after == nine),
         "{error:?}"
     );
 }
