@@ -92,6 +92,7 @@ impl Siege {
         let truth = dir.join("truth.jsonl");
         let mut sent: Option<u64> = None;
         let (mut last, mut moved) = (0, Instant::now());
+        let (mut warm_bytes, mut first) = (0, None);
         while sent != Some(reader.count()) && moved.elapsed() < PATIENCE + settle {
             if sent.is_none() && truth.exists() {
                 sent = Some(total(&truth));
@@ -99,8 +100,14 @@ impl Siege {
             let count = reader.count();
             if count != last {
                 (last, moved) = (count, Instant::now());
+                first.get_or_insert(moved);
             }
             memory.look(began.elapsed(), tap.memory());
+            // By then each host has spoken.
+            let is_warm = first.is_some_and(|first| first.elapsed() >= self.warm_up());
+            if warm_bytes == 0 && (is_warm || sent.is_some()) {
+                warm_bytes = memory.now;
+            }
             progress(&format!("{count} events, {} MiB", memory.now >> 20));
             std::thread::sleep(Duration::from_millis(if sent.is_none() { 500 } else { 20 }));
         }
@@ -126,6 +133,7 @@ impl Siege {
             join,
             alone_bytes,
             quiet_bytes,
+            warm_bytes,
             end_bytes,
             memory,
             monitor,
@@ -135,6 +143,11 @@ impl Siege {
             received,
             counts,
         })
+    }
+
+    /// How long after the first event memory is what it will be: each host has spoken.
+    fn warm_up(&self) -> Duration {
+        Duration::from_secs((self.seconds / 4).min(60))
     }
 
     fn start_sim(&self, dir: &Path) -> (Process, Vec<String>) {
@@ -186,6 +199,7 @@ impl Siege {
             behind: Duration::from_nanos(seen.counts["behind_ns_max"].as_u64().unwrap_or(0)),
             alone_bytes: seen.alone_bytes,
             quiet_bytes: seen.quiet_bytes,
+            warm_bytes: seen.warm_bytes,
             end_bytes: seen.end_bytes,
             most_bytes: seen.memory.most,
             series: seen.memory.series,
@@ -206,6 +220,7 @@ struct Seen {
     join: Duration,
     alone_bytes: u64,
     quiet_bytes: u64,
+    warm_bytes: u64,
     end_bytes: u64,
     memory: Memory,
     monitor: Monitor,

@@ -35,11 +35,13 @@ pub struct Report {
     pub resets: u64,
     /// How late an event came to be at the most: what `pds-sim` could not do in time.
     pub behind: Duration,
-    /// Resident memory of the tap with one host, with all of them silent, silent again at the
-    /// end, and at the most.
+    /// Resident memory of the tap with one host, with all before any has spoken, at work when all
+    /// have (a minute later), silent again at the end, and at the most.
     pub alone_bytes: u64,
     /// See `alone_bytes`.
     pub quiet_bytes: u64,
+    /// See `alone_bytes`.
+    pub warm_bytes: u64,
     /// See `alone_bytes`.
     pub end_bytes: u64,
     /// See `alone_bytes`.
@@ -70,9 +72,9 @@ impl Report {
             && self.sent == self.siege.rate * self.siege.seconds
     }
 
-    /// Resident memory of a quiet connection, in KiB.
+    /// Resident memory of a quiet connection, in KiB: at the end, after all have spoken.
     pub fn connection_kib(&self) -> f64 {
-        let more = self.quiet_bytes.saturating_sub(self.alone_bytes) as f64;
+        let more = self.end_bytes.saturating_sub(self.alone_bytes) as f64;
         more / 1024.0 / self.siege.hosts.saturating_sub(1).max(1) as f64
     }
 
@@ -107,7 +109,8 @@ impl Report {
             "connection_kib": self.connection_kib(),
             "memory_bytes": {
                 "one_host": self.alone_bytes,
-                "start": self.quiet_bytes,
+                "all_silent": self.quiet_bytes,
+                "start": self.warm_bytes,
                 "end": self.end_bytes,
                 "max": self.most_bytes,
                 "series": self.series,
@@ -153,10 +156,11 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "              {:.1} MiB with one host, {:.1} MiB at the start, {:.1} MiB at the end, \
-             {:.1} MiB at the most",
+            "              {:.1} MiB with one host, {:.1} MiB before any spoke; {:.1} MiB at the start, \
+             {:.1} MiB at the end, {:.1} MiB at the most",
             mib(self.alone_bytes),
             mib(self.quiet_bytes),
+            mib(self.warm_bytes),
             mib(self.end_bytes),
             mib(self.most_bytes)
         )?;
