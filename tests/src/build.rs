@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Every tool, in pipeline order.
-pub const TOOLS: [&str; 14] = [
+pub const TOOLS: [&str; 15] = [
     "plc-fetch",
     "index-build",
     "did-lookup",
@@ -17,6 +17,7 @@ pub const TOOLS: [&str; 14] = [
     "archive-cat",
     "archive-check",
     "archive-forget",
+    "archive-compact",
     "frame-cat",
     "ghost-mon",
     "pds-sim",

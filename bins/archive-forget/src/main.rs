@@ -10,7 +10,7 @@ use cli::{Cli, Common, Tool};
 ///
 /// In force at once: archive-cat, also one that runs, no longer gives commits of the account, or
 /// the record. A line with time and reason is added to the file `forgotten` in the archive's
-/// folder. The bytes stay in the archive.
+/// folder. The bytes stay until archive-compact takes them out.
 #[derive(Debug, clap::Parser)]
 struct Args {
     /// The archive's folder

@@ -77,6 +77,7 @@ mod replay;
 mod scan;
 mod usage;
 
+mod compact;
 mod forgotten;
 mod redact;
 mod tombs;
@@ -88,6 +89,7 @@ mod error;
 mod hosts;
 mod stored;
 
+pub use compact::{Compacted, compact, unforgotten};
 pub use error::{Cause, Damage, Error, Holder, Numbers};
 pub use follow::Follower;
 pub use forgotten::{Forgotten, Target};

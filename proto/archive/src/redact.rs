@@ -59,6 +59,16 @@ pub fn redact_all(body: &[u8], is_gone: impl Fn(&str) -> bool) -> Option<Vec<u8>
     }
 }
 
+/// The event with its signed commit as the only block.
+pub(crate) fn without_blocks(body: &[u8], event: &Event<'_>) -> Option<Vec<u8>> {
+    let (blocks, blocks_at) = event.blocks()?;
+    let root = car::parse(blocks).ok().and_then(|car| car.root());
+    let commit = |cid: &Cid| Some(*cid) != root;
+    // Blocks that can't be read are none that may stay.
+    let left = without(body, blocks, blocks_at, commit);
+    Some(left.unwrap_or_else(|| around(body, blocks, blocks_at, &[])))
+}
+
 /// The event without these blocks.
 fn without(
     body: &[u8],

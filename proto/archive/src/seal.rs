@@ -40,7 +40,7 @@ pub(crate) fn seal(folder: &Folder, number: u32, level: i32, key: &Key) -> Resul
 }
 
 /// Reads the segment as any reader would, and compares it with what was to be in it.
-fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), Error> {
+pub(crate) fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), Error> {
     let first = holdings.head.first;
     let differs = |ordinal: u32| Error::SealMismatch {
         path: segment.path.clone(),

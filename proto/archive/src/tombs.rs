@@ -14,7 +14,7 @@
 //! |-------:|-----:|----------|---------------------------------------------------------------|
 //! |      0 |   16 | name     | of an account's path, or of an account: first half of SHA-256 over the archive's key, the DID, a zero byte and the path (nothing for an account) |
 //! |     16 |    8 | n        | number of the event that says so                              |
-//! |     24 |    1 | kind     | 1: what was under the path before is gone; 2: the account is away; 3: it is here |
+//! |     24 |    1 | kind     | 1: what was under the path before is gone; 2: the account is away; 3: it is here; 4: it is away because it is deleted |
 //! |     25 |    3 | reserved | zero                                                          |
 //! |     28 |    4 | crc32c   | of bytes 0 to 28                                              |
 //!
@@ -50,6 +50,7 @@ const READ_BYTES: usize = 32_768 * ENTRY_BYTES;
 const GONE: u8 = 1;
 const AWAY: u8 = 2;
 const HERE: u8 = 3;
+const DELETED: u8 = 4;
 
 type Name = [u8; 16];
 
@@ -105,7 +106,11 @@ fn entries(key: &[u8; 32], n: u64, body: &[u8], verdict: Option<&[u8]>, put: &mu
             }
         }
         Ok(Event::Account(account)) => {
-            let kind = if account.active { HERE } else { AWAY };
+            let kind = match (account.active, account.status) {
+                (true, _) => HERE,
+                (false, Some("deleted")) => DELETED,
+                (false, _) => AWAY,
+            };
             put.push(Entry { name: name(key, account.did, ""), n, kind });
         }
         _ => {}
@@ -305,6 +310,13 @@ impl Tombstones {
     #[must_use]
     pub fn is_away(&self, did: &str) -> bool {
         let word = self.known.get(&name(&self.key, did, ""));
-        word.is_some_and(|(_, kind)| *kind == AWAY)
+        word.is_some_and(|(_, kind)| *kind == AWAY || *kind == DELETED)
+    }
+
+    /// The event that says that an account is deleted, if that is the last word on it.
+    #[must_use]
+    pub fn deleted_by(&self, did: &str) -> Option<u64> {
+        let word = self.known.get(&name(&self.key, did, ""));
+        word.filter(|(_, kind)| *kind == DELETED).map(|(n, _)| *n)
     }
 }

@@ -1,0 +1,222 @@
+//! Forgetting for good: segments are written anew without the bytes of records that are gone.
+//!
+//! An event whose records are to be forgotten stays under its number, flagged as redacted, with its
+//! commit and its tree; of an account that is to be forgotten only the signed commits stay. So a
+//! copy that comes late is still known and brings nothing back. A new segment is made of what is
+//! left alone, read back and compared, and takes the place of the old one by a rename. Before that
+//! the log is sealed, so nothing is left in one.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use atproto::event;
+
+use crate::codec::{Decoder, Given};
+use crate::error::Cause;
+use crate::folder::{Folder, unfinished};
+use crate::forgotten::Forgotten;
+use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
+use crate::lock::WriterLock;
+use crate::redact::{redact_all, without_blocks};
+use crate::seal::compare;
+use crate::segment::part;
+use crate::segment::read::{Index, Segment};
+use crate::segment::write::{Holdings, write};
+use crate::tombs::Tombstones;
+use crate::writer::{Options, Writer};
+use crate::{Damage, Error, disk};
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Segments that were written anew.
+    pub segments: u64,
+    /// Events that lost bytes.
+    pub events: u64,
+    /// Bytes of segments before and after.
+    pub before: u64,
+    /// See `before`.
+    pub after: u64,
+    /// Segments that could not be read and so are as they were.
+    pub damage: Vec<Damage>,
+}
+
+/// What is to be forgotten.
+struct Rules {
+    tombs: Tombstones,
+    forgotten: Forgotten,
+    /// Accounts that have been deleted for long enough.
+    deleted: HashSet<String>,
+}
+
+impl Rules {
+    /// What is left of an event that loses something.
+    fn left(&self, n: u64, body: &[u8]) -> Option<Vec<u8>> {
+        let event = event::parse(body).ok()?;
+        event.blocks()?;
+        let did = event.did().unwrap_or_default();
+        if self.forgotten.account(did) || self.deleted.contains(did) {
+            return without_blocks(body, &event).filter(|left| left != body);
+        }
+        let gone = |path: &str| self.forgotten.path(did, path) || self.tombs.is_gone(did, path, n);
+        redact_all(body, gone).filter(|left| left != body)
+    }
+}
+
+/// Forgets what is gone in the archive in `dir`: deleted and replaced records, what the operator
+/// has taken down, and accounts whose host said before `deleted_before_ns` that they are deleted.
+///
+/// # Errors
+/// [`Error::Locked`] if another process writes the archive, and those of the disk. What was done
+/// until then stays.
+pub fn compact(dir: &Path, options: Options, deleted_before_ns: u64) -> Result<Compacted, Error> {
+    let folder = Folder::new(dir);
+    if !folder.manifest().exists() {
+        return Err(Error::NoArchive { path: dir.to_owned() });
+    }
+    // What lies in logs is forgotten by having it in a segment.
+    Writer::open(dir, options)?.finish(true)?;
+    let _lock = WriterLock::take(&folder)?;
+    let mut rules = Rules {
+        tombs: Tombstones::open(dir)?,
+        forgotten: Forgotten::open(dir)?,
+        deleted: HashSet::new(),
+    };
+    let mut done = Compacted::default();
+    let numbers: Vec<u32> =
+        folder.list()?.into_iter().filter(|(_, is)| is.segment).map(|(number, _)| number).collect();
+    for number in &numbers {
+        rules.deleted.extend(deleted(&folder, *number, &rules.tombs, deleted_before_ns)?);
+    }
+    for number in numbers {
+        match segment(&folder, number, &rules, options.level, &mut done) {
+            Err(Error::Damaged(damage)) => done.damage.push(damage),
+            other => other?,
+        }
+    }
+    Ok(done)
+}
+
+/// Accounts whose last word on their status is in this segment, and is that they are deleted.
+fn deleted(
+    folder: &Folder,
+    number: u32,
+    tombs: &Tombstones,
+    before_ns: u64,
+) -> Result<Vec<String>, Error> {
+    let read = || {
+        let segment = Segment::open(&folder.segment(number), number)?;
+        Ok((segment.contents.first, segment.index()?))
+    };
+    let (first, index): (u64, Index) = match read() {
+        // It is met again.
+        Err(Error::Damaged(_)) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let dids = index.accounts.dids.iter().filter(|did| {
+        let ordinal = tombs.deleted_by(did).and_then(|n| n.checked_sub(first));
+        let row = ordinal.and_then(|ordinal| index.rows.get(usize::try_from(ordinal).ok()?));
+        row.is_some_and(|row| row.time_ns < before_ns)
+    });
+    Ok(dids.map(|did| did.to_string()).collect())
+}
+
+fn segment(
+    folder: &Folder,
+    number: u32,
+    rules: &Rules,
+    level: i32,
+    done: &mut Compacted,
+) -> Result<(), Error> {
+    let path = folder.segment(number);
+    let old = Segment::open(&path, number)?;
+    let index = old.index()?;
+    let before = disk::len(&disk::open(&path)?, &path)?;
+    done.before += before;
+    done.after += before;
+    let mut decoder = Decoder::new().map_err(|source| Error::io(&path, "decompress", source))?;
+    // By position: sections and body; whether anything is left out.
+    let mut events: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(index.ordinals.len());
+    let mut rows = index.rows.clone();
+    let mut changed = 0;
+    for block_row in &index.blocks {
+        let block = old.block(&index, block_row, &mut decoder)?;
+        for at in 0..block_row.events as usize {
+            let ordinal = index.ordinals.get(events.len()).map_or(usize::MAX, |it| *it as usize);
+            let plain = block.event(at).zip(rows.get_mut(ordinal));
+            let (plain, row) =
+                plain.ok_or_else(|| Damage::at(&path, block_row.offset, Cause::Form("block")))?;
+            let left = rules.left(old.contents.first + ordinal as u64, plain.body);
+            if left.is_some() {
+                row.flags |= frame::flags::REDACTED;
+                changed += 1;
+            }
+            events.push((plain.sections.to_vec(), left.unwrap_or_else(|| plain.body.to_vec())));
+        }
+    }
+    if changed == 0 {
+        return Ok(());
+    }
+    let given = index.ordinals.iter().zip(&events).filter_map(|(ordinal, (sections, body))| {
+        let row = rows.get(*ordinal as usize)?;
+        let did = index.accounts.dids.get(row.account? as usize)?;
+        Some(Given { did, seq: row.seq, sections, body })
+    });
+    let identities = old.identities()?.into_iter().map(Option::unwrap_or_default);
+    let holdings = Holdings {
+        head: head(&path)?,
+        events: given.collect(),
+        accounts: index.accounts.clone(),
+        hosts: index.hosts.clone(),
+        marks: old.marks()?,
+        identities: identities.collect(),
+        notes: old.part(part::NOTES)?.unwrap_or_default(),
+        rows,
+    };
+    let new = unfinished(&path);
+    let file = disk::create(&new)?;
+    let written = write(&file, &new, &holdings, level)
+        .and_then(|()| disk::sync(&file, &new))
+        .and_then(|()| compare(&Segment::open(&new, number)?, &holdings));
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&new);
+        return Err(error);
+    }
+    let after = disk::len(&file, &new)?;
+    folder.publish(&new, &path)?;
+    done.segments += 1;
+    done.events += changed;
+    done.after = done.after - before + after;
+    Ok(())
+}
+
+fn head(path: &Path) -> Result<Head, Error> {
+    let mut bytes = [0; HEAD_BYTES];
+    let mut file: File = disk::open(path)?;
+    file.read_exact(&mut bytes).map_err(|source| Error::io(path, "read", source))?;
+    Head::read(&bytes, SEGMENT_MAGIC).map_err(|cause| Damage::at(path, 0, cause).into())
+}
+
+/// How many events of the archive in `dir` still have bytes that are to be forgotten: none, once it
+/// was compacted.
+///
+/// # Errors
+/// Those of the disk.
+pub fn unforgotten(dir: &Path) -> Result<u64, Error> {
+    let rules = Rules {
+        tombs: Tombstones::open(dir)?,
+        forgotten: Forgotten::open(dir)?,
+        deleted: HashSet::new(),
+    };
+    let mut reader = crate::Reader::open(dir)?;
+    let mut scan = reader.scan(crate::Query::default());
+    let mut count = 0;
+    while let Some(found) = scan.next()? {
+        if let crate::Found::Event(event) = found {
+            count += u64::from(rules.left(event.n, event.body).is_some());
+        }
+    }
+    Ok(count)
+}
