@@ -1,6 +1,7 @@
 //! `archive-pack`: frames into an archive, each event once, nothing lost behind a mark.
 
 mod meter;
+mod room;
 mod take;
 
 use std::io::IsTerminal;
@@ -8,11 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use archive::{Error, Fsync, Options, Outcome, Usage, Writer};
-use cli::units::Bytes;
+use cli::units::{Bytes, Span};
 use cli::{Cli, Common, Inputs, Item, Tool};
 use frame::{Frame, Kind};
 
 use crate::meter::Meter;
+use crate::room::Room;
 use crate::take::{Refusals, Take};
 
 /// Stores events in an archive: each once, exactly as it came, compressed by account
@@ -60,6 +62,19 @@ struct Args {
     #[arg(long, default_value_t = Options::default().level, env = "SOVEREIGN_LEVEL")]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
+
+    /// Drop the oldest segments when all of them have more bytes than this
+    #[arg(long, value_name = "SIZE", env = "SOVEREIGN_KEEP_BYTES")]
+    keep_bytes: Option<Bytes>,
+
+    /// Drop the oldest segments when their events were received longer ago than this
+    #[arg(long, value_name = "DURATION", env = "SOVEREIGN_KEEP_AGE")]
+    keep_age: Option<Span>,
+
+    /// Stop with 1, everything stored and nothing lost, when the disk has less room than this;
+    /// nothing more is read then, so the pressure goes upstream
+    #[arg(long, value_name = "SIZE", env = "SOVEREIGN_MIN_FREE")]
+    min_free: Option<Bytes>,
 
     /// Print one JSON object at the end: what was stored, what was not, and what it takes
     #[arg(long)]
@@ -112,6 +127,7 @@ archive-cat old/ | archive-pack --out new/ --level 19 --seal --json";
             meter: Meter::new(cli, &self.out)?,
             writer,
             refusals: Refusals::new(cli, self.unproved, &self.take),
+            room: Room::new(&self.out, self.min_free),
         };
         // What is whole is stored, however the input ends.
         let ended = pack.run(&self.inputs);
@@ -139,6 +155,8 @@ impl Args {
             segment_bytes: self.segment_bytes.0,
             segment_events: self.segment_events,
             level: self.level,
+            keep_bytes: self.keep_bytes.map(|Bytes(bytes)| bytes),
+            keep_ns: self.keep_age.map(|Span(age)| age.as_nanos().try_into().unwrap_or(u64::MAX)),
             fsync: match self.fsync {
                 When::Mark => Fsync::Mark,
                 When::Batch => Fsync::Batch,
@@ -155,6 +173,7 @@ struct Pack<'c> {
     writer: Writer,
     meter: Meter<'c>,
     refusals: Refusals<'c>,
+    room: Room,
 }
 
 impl Pack<'_> {
@@ -165,6 +184,7 @@ impl Pack<'_> {
                 self.writer.flush()?;
                 self.meter.written(&self.writer);
             }
+            self.room.look()?;
             let done = match input.next()? {
                 None => return Ok(()),
                 Some(Item::Start) => {

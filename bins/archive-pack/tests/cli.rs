@@ -9,6 +9,8 @@ mod support;
 mod crash;
 #[path = "cli/full.rs"]
 mod full;
+#[path = "cli/limits.rs"]
+mod limits;
 
 use frame::verdict::{Rule, Verdict};
 use support::*;

@@ -66,6 +66,7 @@ mod sealer;
 mod segment;
 
 mod recover;
+mod retain;
 mod window;
 mod writer;
 

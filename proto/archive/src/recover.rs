@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::sealer::Sealer;
 use crate::segment::read::{Index, Segment};
 use crate::stored::Event;
-use crate::tombs::{See, Tombs};
+use crate::tombs::{See, Seen, Tombs};
 use crate::window::Window;
 use crate::writer::{Options, Totals, Writer, begin_log};
 use crate::{Error, disk};
@@ -54,7 +54,7 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
     let first = log.head().first;
     let mut tombs = Tombs::begin(&folder, &key.0, first, |see| each_event(&folder, &found, see))?;
     if let Some(image) = &image {
-        log_events(image, &mut |n, body, verdict| tombs.add(n, body, verdict))?;
+        log_events(image, &mut |n, seen| tombs.add(n, seen))?;
         tombs.write()?;
     }
     let mut writer = Writer {
@@ -130,9 +130,14 @@ fn each_event(folder: &Folder, found: &Found, see: &mut See<'_>) -> Result<(), E
 
 fn log_events(image: &LogImage, see: &mut See<'_>) -> Result<(), Error> {
     image.visit(&mut Hosts::default(), |entry| {
-        if let Entry::Event { ordinal, frame, .. } = entry {
-            let n = image.head.first + u64::from(ordinal);
-            see(n, frame.body(), frame.section(frame::Tag::VERDICT));
+        let number = |ordinal: u32| image.head.first.saturating_add(u64::from(ordinal));
+        match entry {
+            Entry::Event { ordinal, frame, .. } => {
+                let verdict = frame.section(frame::Tag::VERDICT);
+                see(number(ordinal), Seen::Event(frame.body(), verdict));
+            }
+            Entry::Note { before, frame, .. } => see(number(before), Seen::Note(frame)),
+            _ => {}
         }
         Ok(())
     })
@@ -141,8 +146,19 @@ fn log_events(image: &LogImage, see: &mut See<'_>) -> Result<(), Error> {
 fn segment_events(folder: &Folder, number: u32, see: &mut See<'_>) -> Result<(), Error> {
     let segment = Segment::open(&folder.segment(number), number)?;
     let index = segment.index()?;
+    let first = segment.contents.first;
+    let (bytes, notes) = segment.notes(index.hosts.len())?;
+    for note in notes {
+        let mut decoder = frame::Decoder::default();
+        decoder.next(&frame::MAGIC)?;
+        let frame = decoder.next(bytes.get(note.frame).unwrap_or_default())?;
+        if let Some((frame::Item::Frame(frame), _)) = frame {
+            see(first.saturating_add(u64::from(note.before)), Seen::Note(frame));
+        }
+    }
     each_of_segment(&segment, &index, |ordinal, _, event| {
-        see(segment.contents.first + ordinal as u64, event.body, event.verdict());
+        let n = first.saturating_add(ordinal as u64);
+        see(n, Seen::Event(event.body, event.verdict()));
     })
 }
 

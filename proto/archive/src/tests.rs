@@ -23,6 +23,7 @@ fn small() -> Options {
         level: 1,
         fsync: Fsync::Never,
         window: 1000,
+        ..Options::default()
     }
 }
 

@@ -14,11 +14,12 @@
 //! |-------:|-----:|----------|---------------------------------------------------------------|
 //! |      0 |   16 | name     | of an account's path, or of an account: first half of SHA-256 over the archive's key, the DID, a zero byte and the path (nothing for an account) |
 //! |     16 |    8 | n        | number of the event that says so                              |
-//! |     24 |    1 | kind     | 1: what was under the path before is gone; 2: the account is away; 3: it is here; 4: it is away because it is deleted |
+//! |     24 |    1 | kind     | 1: what was under the path before is gone; 2: the account is away; 3: it is here; 4: it is away because it is deleted; 5: a `repo` frame stands before event n, and what it lacks is gone (its name is of the path `/`); 6: that frame has the path |
 //! |     25 |    3 | reserved | zero                                                          |
 //! |     28 |    4 | crc32c   | of bytes 0 to 28                                              |
 //!
-//! Of several entries with one name that with the highest number counts. The name holds the exact
+//! Of several entries with one name that with the highest number counts; those of kind 6 are for
+//! themselves. The name holds the exact
 //! path, and the key is nobody's to know: a stranger's delete cannot hit a record of somebody
 //! else's. A torn entry at the end is no entry.
 //!
@@ -34,6 +35,7 @@ use std::path::Path;
 
 use atproto::event::{self, Action, Event};
 use frame::verdict::{Status, Verdict};
+use frame::{Frame, Kind};
 
 use crate::bytes::Take;
 use crate::error::Cause;
@@ -51,11 +53,24 @@ const GONE: u8 = 1;
 const AWAY: u8 = 2;
 const HERE: u8 = 3;
 const DELETED: u8 = 4;
+const REPO: u8 = 5;
+const HAS: u8 = 6;
+/// No record has this path.
+const REPO_PATH: &str = "/";
 
 type Name = [u8; 16];
 
-/// Who is shown number, body and verdict of events.
-pub(crate) type See<'s> = dyn FnMut(u64, &[u8], Option<&[u8]>) + 's;
+/// What tombstones are made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    /// An event: body and verdict.
+    Event(&'a [u8], Option<&'a [u8]>),
+    /// A control frame.
+    Note(Frame<'a>),
+}
+
+/// Who is shown events by number, and control frames by that of the event behind them.
+pub(crate) type See<'s> = dyn FnMut(u64, Seen<'_>) + 's;
 
 /// One word of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +106,11 @@ fn name(key: &[u8; 32], did: &str, path: &str) -> Name {
 }
 
 /// What a proved event makes of what was there before.
-fn entries(key: &[u8; 32], n: u64, body: &[u8], verdict: Option<&[u8]>, put: &mut Vec<Entry>) {
+fn entries(key: &[u8; 32], n: u64, seen: Seen<'_>, put: &mut Vec<Entry>) {
+    let (body, verdict) = match seen {
+        Seen::Event(body, verdict) => (body, verdict),
+        Seen::Note(frame) => return repo(key, n, &frame, put),
+    };
     let proved = verdict
         .and_then(|bytes| Verdict::from_bytes(bytes).ok())
         .is_some_and(|verdict| verdict.status == Status::Ok);
@@ -115,6 +134,26 @@ fn entries(key: &[u8; 32], n: u64, body: &[u8], verdict: Option<&[u8]>, put: &mu
         }
         _ => {}
     }
+}
+
+/// What a whole repository makes of what was there before.
+fn repo(key: &[u8; 32], n: u64, frame: &Frame<'_>, put: &mut Vec<Entry>) {
+    if frame.header.kind != Kind::REPO {
+        return;
+    }
+    let Ok((repo, mut paths)) = frame::repo::read(frame) else { return };
+    let before = put.len();
+    while let Some((path, _)) = paths.next() {
+        // A path that is no text is no path of an operation.
+        if let Ok(path) = std::str::from_utf8(path) {
+            put.push(Entry { name: name(key, repo.did, path), n, kind: HAS });
+        }
+    }
+    // A list that is not whole would have records gone that are there.
+    if paths.left() > 0 {
+        return put.truncate(before);
+    }
+    put.push(Entry { name: name(key, repo.did, REPO_PATH), n, kind: REPO });
 }
 
 /// The file as the archive's writer has it.
@@ -149,7 +188,7 @@ impl Tombs {
                 })?;
             }
             Ok(None) | Err(Error::Damaged(_)) if sealed > 0 => {
-                segments(&mut |n, body, verdict| entries(key, n, body, verdict, &mut kept))?;
+                segments(&mut |n, seen| entries(key, n, seen, &mut kept))?;
             }
             Ok(None) | Err(Error::Damaged(_)) => {}
             Err(error) => return Err(error),
@@ -167,9 +206,9 @@ impl Tombs {
         Ok(tombs)
     }
 
-    /// An event that goes to the log.
-    pub(crate) fn add(&mut self, n: u64, body: &[u8], verdict: Option<&[u8]>) {
-        entries(&self.key, n, body, verdict, &mut self.waiting);
+    /// An event or control frame that goes to the log.
+    pub(crate) fn add(&mut self, n: u64, seen: Seen<'_>) {
+        entries(&self.key, n, seen, &mut self.waiting);
     }
 
     /// The log has them: says so to every reader.
@@ -255,6 +294,8 @@ pub struct Tombstones {
     reading: Option<Reading>,
     /// By name: the last event that says so, and what.
     known: HashMap<Name, (u64, u8)>,
+    /// By name of a path: the last whole repository that has it.
+    has: HashMap<Name, u64>,
 }
 
 impl Tombstones {
@@ -266,8 +307,8 @@ impl Tombstones {
         let folder = Folder::new(dir);
         let manifest = Manifest::read(&folder)?;
         let manifest = manifest.ok_or_else(|| Error::NoArchive { path: dir.to_owned() })?;
-        let known = HashMap::new();
-        let mut tombs = Tombstones { folder, key: manifest.key, reading: None, known };
+        let (known, has) = (HashMap::new(), HashMap::new());
+        let mut tombs = Tombstones { folder, key: manifest.key, reading: None, known, has };
         tombs.refresh()?;
         Ok(tombs)
     }
@@ -287,10 +328,16 @@ impl Tombstones {
         if self.reading.as_ref().is_none_or(Reading::is_old) {
             self.reading = Reading::open(&self.folder)?;
             self.known.clear();
+            self.has.clear();
         }
-        let known = &mut self.known;
+        let (known, has) = (&mut self.known, &mut self.has);
         let Some(reading) = &mut self.reading else { return Ok(()) };
         reading.read_on(|entry| {
+            if entry.kind == HAS {
+                let n = has.entry(entry.name).or_insert(entry.n);
+                *n = (*n).max(entry.n);
+                return;
+            }
             let (n, kind) = known.entry(entry.name).or_insert((entry.n, entry.kind));
             if *n <= entry.n {
                 (*n, *kind) = (entry.n, entry.kind);
@@ -301,8 +348,15 @@ impl Tombstones {
     /// Whether what event `n` put under an account's path is gone.
     #[must_use]
     pub fn is_gone(&self, did: &str, path: &str, n: u64) -> bool {
-        let word = self.known.get(&name(&self.key, did, path));
-        word.is_some_and(|(last, kind)| *kind == GONE && *last > n)
+        let path = name(&self.key, did, path);
+        let last = |name: &Name, asked: u8| {
+            self.known.get(name).filter(|(_, kind)| *kind == asked).map(|(last, _)| *last)
+        };
+        if last(&path, GONE).is_some_and(|last| last > n) {
+            return true;
+        }
+        let repo = last(&name(&self.key, did, REPO_PATH), REPO).filter(|repo| *repo > n);
+        repo.is_some_and(|repo| self.has.get(&path) != Some(&repo))
     }
 
     /// Whether an account is away: deactivated, taken down, suspended or deleted, as its host said

@@ -15,7 +15,7 @@ use crate::lock::WriterLock;
 use crate::log::{LOG_EVENTS_MAX, LogFile};
 use crate::sealer::Sealer;
 use crate::stored::{kept, put_frame};
-use crate::tombs::Tombs;
+use crate::tombs::{Seen, Tombs};
 use crate::window::Window;
 use crate::{Damage, Error, content, manifest};
 
@@ -48,6 +48,10 @@ pub struct Options {
     pub fsync: Fsync,
     /// How many of the newest events are remembered, so that each is stored once.
     pub window: usize,
+    /// The oldest segments go when all of them have more bytes than this.
+    pub keep_bytes: Option<u64>,
+    /// And when all their events were received longer ago than this, in nanoseconds.
+    pub keep_ns: Option<u64>,
 }
 
 impl Options {
@@ -63,6 +67,8 @@ impl Default for Options {
             level: 6,
             fsync: Fsync::Mark,
             window: 900_000,
+            keep_bytes: None,
+            keep_ns: None,
         }
     }
 }
@@ -236,7 +242,7 @@ impl Writer {
         let header = Header { host: host.id(), ..frame.header };
         put_frame(self.batch.frames(), &header, frame.body(), kept(frame))?;
         self.batch.count_event();
-        self.tombs.add(number, frame.body(), verdict);
+        self.tombs.add(number, Seen::Event(frame.body(), verdict));
         self.raw += frame.body().len() as u64;
         self.totals.events += 1;
         self.totals.raw_bytes += frame.body().len() as u64;
@@ -252,6 +258,7 @@ impl Writer {
         }
         let header = Header { host: host.map_or(HostId(0), HostNo::id), ..frame.header };
         put_frame(self.batch.frames(), &header, frame.body(), frame.sections())?;
+        self.tombs.add(self.events(), Seen::Note(*frame));
         self.raw += frame.body().len() as u64;
         self.after_frame()
     }
@@ -310,6 +317,7 @@ impl Writer {
             }
             // One segment at a time: if sealing can't keep up, the pressure goes upstream.
             writer.sealer.drain()?;
+            crate::retain::retain(&writer.folder, &writer.options, time_ns())?;
             let full = writer.log.head().number;
             let first = writer.log.next_number();
             let number = full

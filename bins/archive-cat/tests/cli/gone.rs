@@ -242,3 +242,52 @@ fn what_the_operator_took_down_is_not_given_in_any_form() {
     assert!(shown() < before);
     assert_eq!(of(&["--did", &target]), all, "the event stays, without the record");
 }
+
+/// A whole repository says what is there: what came before it and is not in it is gone.
+#[test]
+fn what_a_whole_repository_lacks_is_gone() {
+    let events = capture(2250);
+    let dir = archive(&events);
+    let one = |event: &&Vec<u8>| match event::parse(event).unwrap() {
+        Event::Commit(commit) => commit.ops.len() == 1 && records(event) == 1,
+        _ => false,
+    };
+    let target = did(events.iter().rev().find(one).unwrap());
+    let of = |args: &[&str]| -> Vec<u64> {
+        numbers(&ok(run(dir.path(), &[&["--live", "--did", &target], args].concat())))
+    };
+    let before = of(&[]);
+    let written = |n: &u64| match event::parse(&events[*n as usize]).unwrap() {
+        Event::Commit(commit) if commit.ops.len() == 1 => {
+            commit.ops.into_iter().find(|op| op.action != Action::Delete)
+        }
+        _ => None,
+    };
+    let mut paths: Vec<&str> = before.iter().filter_map(written).map(|op| op.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let kept = paths.pop().unwrap();
+    let gone = |n: &u64| written(n).is_some_and(|op| op.path != kept);
+    assert!(before.iter().any(gone));
+    let mut bodies = frame::repo::Records::default();
+    bodies.add(kept.as_bytes(), &[1; 36]);
+    let repo =
+        frame::repo::Repo { did: &target, rev: 1, commit: [1; 36], data: [1; 36], block: b"" };
+    let mut input = frame::MAGIC.to_vec();
+    frame::repo::put(&mut input, 7, &repo, &bodies).unwrap();
+    let mut writer = Writer::open(dir.path(), Options::default()).unwrap();
+    let mut decoder = Decoder::default();
+    decoder.next(&input).unwrap();
+    let Some((Item::Frame(frame), _)) = decoder.next(&input[8..]).unwrap() else { panic!() };
+    writer.put(&frame).unwrap();
+    writer.finish(true).unwrap();
+    let of_one_record = |n: &u64| written(n).is_some();
+    let wanted: Vec<u64> = before.iter().copied().filter(|n| !gone(n)).collect();
+    let after = of(&[]);
+    // Events with several records may be dropped, too; of the others it is told exactly.
+    let single = |all: &[u64]| -> Vec<u64> { all.iter().copied().filter(of_one_record).collect() };
+    assert_eq!(single(&after), single(&wanted));
+    // From the segments it comes out the same.
+    archive::repair(dir.path()).unwrap();
+    assert_eq!(of(&[]), after);
+}
