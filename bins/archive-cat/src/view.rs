@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use archive::{Event, Forgotten, Left, Tombstones};
 use atproto::event;
 
@@ -22,6 +23,9 @@ pub(crate) enum Mode {
 }
 
 /// What is to be shown of an event.
+/// What helps where tombstones cannot be read.
+const REPAIR: &str = "cannot say what is gone; archive-check --repair makes the tombstones again";
+
 pub(crate) enum Shown {
     All,
     Body(Vec<u8>),
@@ -39,7 +43,7 @@ impl View {
     pub(crate) fn open(dir: &Path, mode: Mode) -> anyhow::Result<View> {
         let tombs = match mode {
             Mode::All => None,
-            Mode::Live | Mode::Redact => Some(Tombstones::open(dir)?),
+            Mode::Live | Mode::Redact => Some(Tombstones::open(dir).context(REPAIR)?),
         };
         anyhow::ensure!(
             tombs.as_ref().is_none_or(Tombstones::are_there),
@@ -55,7 +59,7 @@ impl View {
             self.looked = Instant::now();
             self.forgotten.refresh()?;
             if let Some(tombs) = &mut self.tombs {
-                tombs.refresh()?;
+                tombs.refresh().context(REPAIR)?;
             }
         }
         Ok(())

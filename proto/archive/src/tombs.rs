@@ -21,12 +21,13 @@
 //! Of several entries with one name that with the highest number counts; those of kind 6 are for
 //! themselves. The name holds the exact
 //! path, and the key is nobody's to know: a stranger's delete cannot hit a record of somebody
-//! else's. A torn entry at the end is no entry.
+//! else's. A torn entry at the end is no entry; one before others is damage, and a reader that
+//! passed over it would show what is gone.
 //!
 //! The file is derived: a writer begins it anew with every start (by a rename; readers turn to the
 //! new file) from what is sealed, and adds the log that it goes on with, so no entry is of an event
-//! that a loss of power took. It is synced before a log goes. If it is lost it is made again from
-//! the segments.
+//! that a loss of power took. It is synced before a log goes. If it is lost or damaged it is made
+//! again from the segments.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -178,21 +179,17 @@ impl Tombs {
         segments: impl FnOnce(&mut See<'_>) -> Result<(), Error>,
     ) -> Result<Tombs, Error> {
         let path = folder.tombs();
-        let mut kept = Vec::new();
-        match Reading::open(folder) {
-            Ok(Some(mut old)) => {
-                old.read_on(|entry| {
-                    if entry.n < sealed {
-                        kept.push(entry);
-                    }
-                })?;
+        let kept = match Reading::all(folder) {
+            Ok(Some(old)) => old.into_iter().filter(|entry| entry.n < sealed).collect(),
+            Ok(None) | Err(Error::Damaged(_)) => {
+                let mut kept = Vec::new();
+                if sealed > 0 {
+                    segments(&mut |n, seen| entries(key, n, seen, &mut kept))?;
+                }
+                kept
             }
-            Ok(None) | Err(Error::Damaged(_)) if sealed > 0 => {
-                segments(&mut |n, seen| entries(key, n, seen, &mut kept))?;
-            }
-            Ok(None) | Err(Error::Damaged(_)) => {}
             Err(error) => return Err(error),
-        }
+        };
         let new = unfinished(&path);
         let file = disk::create(&new)?;
         let mut tombs =
@@ -255,6 +252,14 @@ impl Reading {
         Ok(Some(Reading { folder: folder.clone(), file, offset: HEAD_BYTES }))
     }
 
+    /// All that is there; nothing if there is no file.
+    fn all(folder: &Folder) -> Result<Option<Vec<Entry>>, Error> {
+        let Some(mut reading) = Reading::open(folder)? else { return Ok(None) };
+        let mut all = Vec::new();
+        reading.read_on(|entry| all.push(entry))?;
+        Ok(Some(all))
+    }
+
     /// Shows what was added since the last time.
     fn read_on(&mut self, mut see: impl FnMut(Entry)) -> Result<(), Error> {
         let path = self.folder.tombs();
@@ -263,17 +268,29 @@ impl Reading {
             let read = self.file.read_at(&mut bytes, self.offset);
             let read = read.map_err(|source| Error::io(&path, "read", source))?;
             let whole = bytes.get(..read - read % ENTRY_BYTES).unwrap_or_default();
-            for entry in whole.chunks_exact(ENTRY_BYTES) {
-                match Entry::read(entry) {
+            let mut words = whole.chunks_exact(ENTRY_BYTES);
+            while let Some(bytes) = words.next() {
+                match Entry::read(bytes) {
                     Some(entry) => see(entry),
                     // Half written: the next time it is whole.
-                    None => return Ok(()),
+                    None if words.len() == 0 => return Ok(()),
+                    None => return self.torn(&path),
                 }
                 self.offset += ENTRY_BYTES as u64;
             }
             if whole.len() < READ_BYTES {
                 return Ok(());
             }
+        }
+    }
+
+    /// An entry before others did not hold: damage, unless it was seen while it was written.
+    fn torn(&self, path: &Path) -> Result<(), Error> {
+        let mut bytes = [0; ENTRY_BYTES];
+        crate::segment::contents::read_at(&self.file, path, self.offset, &mut bytes)?;
+        match Entry::read(&bytes) {
+            Some(_) => Ok(()),
+            None => Err(Damage::at(path, self.offset, Cause::Checksum).into()),
         }
     }
 
@@ -302,7 +319,7 @@ impl Tombstones {
     /// Reads those of the archive in `dir`.
     ///
     /// # Errors
-    /// [`Error::NoArchive`], and those of the disk.
+    /// [`Error::NoArchive`], [`Error::Damaged`], and those of the disk.
     pub fn open(dir: &Path) -> Result<Tombstones, Error> {
         let folder = Folder::new(dir);
         let manifest = Manifest::read(&folder)?;
@@ -323,7 +340,7 @@ impl Tombstones {
     /// Reads what has been added since.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// [`Error::Damaged`], and those of the disk.
     pub fn refresh(&mut self) -> Result<(), Error> {
         if self.reading.as_ref().is_none_or(Reading::is_old) {
             self.reading = Reading::open(&self.folder)?;

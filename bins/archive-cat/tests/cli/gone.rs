@@ -79,6 +79,17 @@ fn live_leaves_out_what_was_deleted_or_replaced_since() {
     assert!(text(&without.stderr).contains("archive-check --repair"));
     archive::repair(dir.path()).unwrap();
     assert_eq!(numbers(&ok(run(dir.path(), &["--live"]))), wanted);
+    // And from such as are damaged: nothing is shown that may be gone.
+    let tombs = dir.path().join("tombs");
+    let mut bytes = std::fs::read(&tombs).unwrap();
+    bytes[16 + 5 * 32] ^= 1;
+    std::fs::write(&tombs, bytes).unwrap();
+    let damaged = run(dir.path(), &["--live"]);
+    assert_eq!((damaged.status.code(), damaged.stdout.len() < 100), (Some(1), true));
+    let said = text(&damaged.stderr);
+    assert!(said.contains("tombs: offset 176") && said.contains("archive-check --repair"), "{said}");
+    archive::repair(dir.path()).unwrap();
+    assert_eq!(numbers(&ok(run(dir.path(), &["--live"]))), wanted);
 }
 
 #[test]
