@@ -13,7 +13,7 @@ CHURN := 0
 PEERS := cd tests/peers && $(CARGO) run --release --locked --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage bench bench-index bench-audit siege soak install uninstall clean
+.PHONY: help setup build demo live rebuild test lint sabotage fuzz bench bench-index bench-audit siege soak install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ lint: setup ## Format and clippy, warnings denied
 
 sabotage: setup ## Every event of a capture, damaged in each of many ways: which rule refuses it
 	SABOTAGE_EVERY=1 $(CARGO) test --release --package sig-verify --test sabotage --locked -- --nocapture --test-threads 1
+
+fuzz: setup ## Fuzz each parser of what comes from outside, FUZZ_SECONDS (20) each; needs nightly
+	@pipelines/fuzz
 
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked
