@@ -21,6 +21,8 @@ mod exact;
 mod rings;
 // Any stage killed at any moment, the chain started again: the same archive.
 mod kill;
+// Accounts that move between hosts, sleep, and come back.
+mod moves;
 // Hosts, copies, relays: what is dropped and what never is.
 mod copies;
 // Handles, did:web, and what an index says of itself.

@@ -117,6 +117,13 @@ pub enum Draft {
         /// The head.
         commit: Commit,
     },
+    /// The head, said again under a rev that is not its own.
+    Moved {
+        /// The head.
+        commit: Commit,
+        /// The rev that the event names.
+        rev: String,
+    },
     /// The directory is to be asked again.
     Identity {
         /// The account.
@@ -140,7 +147,7 @@ impl Draft {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Commit { .. } => "#commit",
-            Self::Sync { .. } => "#sync",
+            Self::Sync { .. } | Self::Moved { .. } => "#sync",
             Self::Identity { .. } => "#identity",
             Self::Account { .. } => "#account",
         }
@@ -149,7 +156,9 @@ impl Draft {
     /// The commit, where the event has one.
     pub fn commit(&self) -> Option<&Commit> {
         match self {
-            Self::Commit { commit, .. } | Self::Sync { commit } => Some(commit),
+            Self::Commit { commit, .. } | Self::Sync { commit } | Self::Moved { commit, .. } => {
+                Some(commit)
+            }
             Self::Identity { .. } | Self::Account { .. } => None,
         }
     }
@@ -157,8 +166,18 @@ impl Draft {
     /// The commit, to be tampered with.
     pub fn commit_mut(&mut self) -> Option<&mut Commit> {
         match self {
-            Self::Commit { commit, .. } | Self::Sync { commit } => Some(commit),
+            Self::Commit { commit, .. } | Self::Sync { commit } | Self::Moved { commit, .. } => {
+                Some(commit)
+            }
             Self::Identity { .. } | Self::Account { .. } => None,
+        }
+    }
+
+    /// Leaves out what the old form of a commit did not have.
+    pub fn forget_before(&mut self) {
+        if let Self::Commit { prev_data, ops, .. } = self {
+            *prev_data = None;
+            ops.iter_mut().for_each(|op| op.prev = None);
         }
     }
 
@@ -168,6 +187,13 @@ impl Draft {
             Self::Commit { ops, .. } => ops.len(),
             _ => 0,
         }
+    }
+
+    fn sync(commit: &Commit, rev: &str, seq: i64, time: &str) -> Result<Bytes> {
+        let block = commit.block()?;
+        let car = car(block.cid, std::iter::once(&block))?;
+        let did = &commit.did;
+        message("#sync", &SyncBody { did, rev, seq, time, blocks: &car })
     }
 
     /// The event's bytes under a number, said at `time`.
@@ -194,12 +220,8 @@ impl Draft {
                     },
                 )
             }
-            Self::Sync { commit } => {
-                let block = commit.block()?;
-                let car = car(block.cid, std::iter::once(&block))?;
-                let (did, rev) = (&commit.did, &commit.rev);
-                message(self.name(), &SyncBody { did, rev, seq, time, blocks: &car })
-            }
+            Self::Sync { commit } => Self::sync(commit, &commit.rev, seq, time),
+            Self::Moved { commit, rev } => Self::sync(commit, rev, seq, time),
             Self::Identity { did, handle } => {
                 message(self.name(), &IdentityBody { did, seq, time, handle: Some(handle) })
             }

@@ -19,9 +19,13 @@ pub enum Fault {
     Stranger,
     /// One bit of a record or a tree node is another, under the old CID.
     Content,
+    /// A `#sync` after a migration whose outer rev is not the commit's, as the official server
+    /// sends it.
+    Migration,
 }
 
 impl Fault {
+    /// Those that are done on purpose.
     const ALL: [Self; 4] = [Self::Signature, Self::HighS, Self::Stranger, Self::Content];
 
     /// Its name in the truth file.
@@ -31,6 +35,7 @@ impl Fault {
             Self::HighS => "high-s",
             Self::Stranger => "stranger",
             Self::Content => "content",
+            Self::Migration => "migration",
         }
     }
 
@@ -40,6 +45,7 @@ impl Fault {
             Self::Signature | Self::Stranger => "bad-signature",
             Self::HighS => "high-s",
             Self::Content => "bad-cid",
+            Self::Migration => "rev-mismatch",
         }
     }
 }
@@ -66,7 +72,7 @@ pub fn damaged(
     match fault {
         Fault::HighS => *sig = key.high_s(sig)?,
         Fault::Stranger => commit.sign_again(stranger)?,
-        Fault::Signature | Fault::Content => {
+        Fault::Signature | Fault::Content | Fault::Migration => {
             fault = Fault::Signature;
             sig[rng.usize(0..32)] ^= 1 << rng.u8(0..8);
         }

@@ -34,13 +34,20 @@ pub enum Happening {
     /// The owner takes back by the stronger rotation key what the host did to the DID: the
     /// directory nullifies it.
     Recover,
+    /// An account moves to another host.
+    Migrate,
+    /// A commit that does not say what was before it, as hosts sent them until 2026.
+    Legacy,
+    /// The host skips some of its numbers, as it does when rows of its log vanish; then a record is
+    /// made.
+    Jump,
 }
 
 /// Weights of what happens.
 #[derive(Clone, Debug)]
-pub struct Mix([(Happening, u32); 13]);
+pub struct Mix([(Happening, u32); 16]);
 
-const NAMES: [(&str, Happening); 13] = [
+const NAMES: [(&str, Happening); 16] = [
     ("create", Happening::Create),
     ("update", Happening::Update),
     ("delete", Happening::Delete),
@@ -54,13 +61,16 @@ const NAMES: [(&str, Happening); 13] = [
     ("birth", Happening::Birth),
     ("stale", Happening::Stale),
     ("recover", Happening::Recover),
+    ("migrate", Happening::Migrate),
+    ("legacy", Happening::Legacy),
+    ("jump", Happening::Jump),
 ];
 
 impl Default for Mix {
     /// Roughly what a busy host sends, with the rare things often enough to be met in a short run.
     fn default() -> Self {
-        let weights = [720, 90, 100, 40, 10, 8, 8, 6, 6, 2, 10, 0, 0];
-        let mut mix = [(Happening::Create, 0); 13];
+        let weights = [720, 90, 100, 40, 10, 8, 8, 6, 6, 2, 10, 0, 0, 0, 0, 0];
+        let mut mix = [(Happening::Create, 0); 16];
         for (slot, ((_, happening), weight)) in mix.iter_mut().zip(NAMES.into_iter().zip(weights)) {
             *slot = (happening, weight);
         }

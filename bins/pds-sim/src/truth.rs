@@ -113,7 +113,7 @@ impl Signed {
 
     fn verdict(&self, period: Option<&(String, Option<Arc<str>>)>) -> &'static str {
         match (self.fault, period.and_then(|(_, key)| key.as_ref())) {
-            (Some(Fault::Content), _) => Fault::Content.rule(),
+            (Some(fault @ (Fault::Content | Fault::Migration)), _) => fault.rule(),
             (_, None) => "tombstoned",
             // Under a key that did not sign, every signature is bad, however it is formed.
             (_, Some(key)) if *key != self.key => "bad-signature",

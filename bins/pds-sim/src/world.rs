@@ -25,6 +25,7 @@ use crate::repo::{Repo, Write};
 use crate::truth::{self, History, Made};
 use register::{Crowd, Past, Signer};
 
+mod migrate;
 mod register;
 mod say;
 
@@ -92,6 +93,8 @@ struct Member {
     newest_us: u64,
     /// Signing keys so far; the next one's number.
     keys: u32,
+    /// It has lived on another host.
+    moved: bool,
     history: History,
 }
 
@@ -175,7 +178,14 @@ impl World {
         match happening {
             Happening::Rotate => self.rotate(number, true),
             Happening::Stale => self.rotate(number, false),
+            // What would come back is a state of the host that it left.
+            Happening::Recover if self.members[number].moved => self.rotate(number, true),
             Happening::Recover => self.recover(number),
+            Happening::Migrate if self.can_move(number) => self.migrate(number),
+            Happening::Jump => {
+                self.next_seq[self.members[number].host] += self.rng.i64(1..1000);
+                self.write(number, Happening::Create)
+            }
             Happening::Handle => self.change_handle(number),
             Happening::Deactivate | Happening::Remove => {
                 self.awake.swap_remove(place);
@@ -242,8 +252,8 @@ impl World {
         self.hosts[host].add_account(did.clone(), Account::Made(Arc::clone(&repo)));
         let history = History { did, keys: Vec::new() };
         let log = Vec::new();
-        let (newest_us, keys) = (0, 1);
-        let member = Member { repo, host, recovery, state, log, newest_us, keys, history };
+        let (newest_us, keys, moved) = (0, 1, false);
+        let member = Member { repo, host, recovery, state, log, newest_us, keys, moved, history };
         self.members.push(member);
         self.awake.push(number);
         Ok((number, genesis))
@@ -319,7 +329,10 @@ impl World {
             });
         }
         let rev = self.rev(host);
-        let draft = lock(&repo).write(rev, writes)?;
+        let mut draft = lock(&repo).write(rev, writes)?;
+        if happening == Happening::Legacy {
+            draft.forget_before();
+        }
         self.say(number, draft)
     }
 

@@ -45,7 +45,12 @@ impl World {
         self.send(number, &draft, None)
     }
 
-    fn send(&mut self, number: usize, draft: &Draft, fault: Option<Fault>) -> Result<()> {
+    pub(super) fn send(
+        &mut self,
+        number: usize,
+        draft: &Draft,
+        fault: Option<Fault>,
+    ) -> Result<()> {
         let member = &self.members[number];
         let host = &self.hosts[member.host];
         let seq = self.next_seq[member.host];
