@@ -87,7 +87,10 @@ fn live_leaves_out_what_was_deleted_or_replaced_since() {
     let damaged = run(dir.path(), &["--live"]);
     assert_eq!((damaged.status.code(), damaged.stdout.len() < 100), (Some(1), true));
     let said = text(&damaged.stderr);
-    assert!(said.contains("tombs: offset 176") && said.contains("archive-check --repair"), "{said}");
+    assert!(
+        said.contains("tombs: offset 176") && said.contains("archive-check --repair"),
+        "{said}"
+    );
     archive::repair(dir.path()).unwrap();
     assert_eq!(numbers(&ok(run(dir.path(), &["--live"]))), wanted);
 }
