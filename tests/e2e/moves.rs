@@ -65,5 +65,6 @@ fn accounts_that_move_are_not_cut_off() {
         assert!(expected.contains(&rule), "{event:#}");
     }
     assert!(moved > 10, "{moved} moves");
-    assert!(refused["ok ok"] > 350, "{refused:?}");
+    // Some 400 as a rule; how many are stale is up to which host is read first.
+    assert!(refused["ok ok"] > 100, "{refused:?}");
 }
