@@ -67,6 +67,9 @@ impl View {
 
     pub(crate) fn of(&mut self, stored: &Event<'_>) -> anyhow::Result<Shown> {
         self.look()?;
+        if self.mode == Mode::All && self.forgotten.is_empty() {
+            return Ok(Shown::All);
+        }
         let Ok(event) = event::parse(stored.body) else { return Ok(Shown::All) };
         let did = event.did().unwrap_or_default();
         let away = self.tombs.as_ref().is_some_and(|tombs| tombs.is_away(did));

@@ -20,17 +20,10 @@ mod gone;
 const HOSTS: [(u32, Role, &str); 2] =
     [(9, Role::Pds, "pds.example.com"), (4, Role::Relay, "relay.example.com")];
 
+/// The first events of the capture.
 fn capture(count: usize) -> Vec<Vec<u8>> {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/refnet/firehose.u32be.zst");
-    let mut decoder = zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap();
-    let mut events = Vec::new();
-    let mut len = [0; 4];
-    while events.len() < count && decoder.read_exact(&mut len).is_ok() {
-        let mut event = vec![0; u32::from_be_bytes(len) as usize];
-        decoder.read_exact(&mut event).unwrap();
-        events.push(event);
-    }
+    let mut events = e2e::refnet_events();
+    events.truncate(count);
     events
 }
 

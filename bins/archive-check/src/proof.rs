@@ -6,7 +6,7 @@ use atproto::blocks::Blocks;
 use atproto::event;
 use atproto::mst::{Source, Undo};
 use atproto::{Cid, car, commit};
-use frame::verdict::{Status, Verdict, notes};
+use frame::verdict::{Verdict, notes};
 use keys::{PublicKey, Verifier};
 
 /// Parsed keys that are kept.
@@ -39,8 +39,7 @@ impl Proof {
     }
 
     pub(crate) fn of(&mut self, event: &Event<'_>) -> Finding {
-        let verdict = event.verdict().and_then(|bytes| Verdict::from_bytes(bytes).ok());
-        match verdict.filter(|verdict| verdict.status == Status::Ok) {
+        match event.proof() {
             None => Finding::Unproved,
             Some(verdict) => self.proved(event, &verdict).unwrap_or_else(Finding::Wrong),
         }

@@ -1,7 +1,6 @@
 //! `archive-compact` alone, as a process: whether the bytes are gone, and all else is there.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
-use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -12,17 +11,10 @@ use frame::host::Role;
 use frame::verdict::Verdict;
 use frame::{Decoder, Header, HostId, Item, Kind, Tag};
 
+/// The first events of the capture.
 fn capture(count: usize) -> Vec<Vec<u8>> {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/refnet/firehose.u32be.zst");
-    let mut decoder = zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap();
-    let mut events = Vec::new();
-    let mut len = [0; 4];
-    while events.len() < count && decoder.read_exact(&mut len).is_ok() {
-        let mut event = vec![0; u32::from_be_bytes(len) as usize];
-        decoder.read_exact(&mut event).unwrap();
-        events.push(event);
-    }
+    let mut events = e2e::refnet_events();
+    events.truncate(count);
     events
 }
 

@@ -13,7 +13,6 @@ use atproto::event::{self, Event};
 use atproto::{car, commit};
 use cli::Cli;
 use frame::host::Role;
-use frame::verdict::{Status, Verdict};
 
 use crate::heads::{Account, Head, Heads, HostKey};
 
@@ -37,7 +36,7 @@ pub(crate) fn read(dir: &Path, heads: &mut Heads, cli: &Cli) -> anyhow::Result<(
     let mut events = 0u64;
     while let Some(found) = scan.next().with_context(name)? {
         match found {
-            Found::Event(stored) if is_behind(&marks, &stored) && is_proved(&stored) => {
+            Found::Event(stored) if is_behind(&marks, &stored) && stored.proof().is_some() => {
                 events += 1;
                 learn(heads, &stored);
             }
@@ -53,11 +52,6 @@ pub(crate) fn read(dir: &Path, heads: &mut Heads, cli: &Cli) -> anyhow::Result<(
 fn is_behind(marks: &Marks, stored: &Stored<'_>) -> bool {
     let from = (stored.from.name.clone(), stored.from.role);
     marks.get(&from).is_some_and(|mark| (stored.epoch, stored.seq) <= *mark)
-}
-
-fn is_proved(stored: &Stored<'_>) -> bool {
-    let verdict = stored.verdict().and_then(|bytes| Verdict::from_bytes(bytes).ok());
-    verdict.is_some_and(|verdict| verdict.status == Status::Ok)
 }
 
 fn learn(heads: &mut Heads, stored: &Stored<'_>) {

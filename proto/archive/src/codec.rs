@@ -32,18 +32,12 @@ use self::streams::{In, Out, Packers, Unpacked, Unpackers};
 pub(crate) mod streams;
 
 mod commit;
-mod date;
 mod event;
 mod object;
 mod path;
 mod schema;
 mod tree;
 mod write;
-
-/// Appends the head of a byte string of CBOR.
-pub(crate) fn byte_string(out: &mut Vec<u8>, len: usize) {
-    write::head(out, 2, len as u64);
-}
 
 /// Plain bytes under zstd.
 const ZSTD: u8 = 1;

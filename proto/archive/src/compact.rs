@@ -7,8 +7,6 @@
 //! the log is sealed, so nothing is left in one.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use atproto::event;
@@ -17,7 +15,6 @@ use crate::codec::{Decoder, Given};
 use crate::error::Cause;
 use crate::folder::{Folder, unfinished};
 use crate::forgotten::Forgotten;
-use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
 use crate::lock::WriterLock;
 use crate::redact::{redact_all, without_blocks};
 use crate::seal::compare;
@@ -133,7 +130,7 @@ fn segment(
     let path = folder.segment(number);
     let old = Segment::open(&path, number)?;
     let index = old.index()?;
-    let before = disk::len(&disk::open(&path)?, &path)?;
+    let before = old.len()?;
     done.before += before;
     done.after += before;
     let mut decoder = Decoder::new().map_err(|source| Error::io(&path, "decompress", source))?;
@@ -166,7 +163,7 @@ fn segment(
     });
     let identities = old.identities()?.into_iter().map(Option::unwrap_or_default);
     let holdings = Holdings {
-        head: head(&path)?,
+        head: old.head()?,
         events: given.collect(),
         accounts: index.accounts.clone(),
         hosts: index.hosts.clone(),
@@ -190,13 +187,6 @@ fn segment(
     done.events += changed;
     done.after = done.after - before + after;
     Ok(())
-}
-
-fn head(path: &Path) -> Result<Head, Error> {
-    let mut bytes = [0; HEAD_BYTES];
-    let mut file: File = disk::open(path)?;
-    file.read_exact(&mut bytes).map_err(|source| Error::io(path, "read", source))?;
-    Head::read(&bytes, SEGMENT_MAGIC).map_err(|cause| Damage::at(path, 0, cause).into())
 }
 
 /// How many events of the archive in `dir` still have bytes that are to be forgotten: none, once it

@@ -12,21 +12,27 @@ pub(crate) type Identity = [u8; 8];
 /// A DID over this is no DID (atproto allows 2,048 bytes); such an event is stored under none.
 const DID_BYTES_MAX: usize = 2048;
 
+/// The verdict that a section holds, if it is that the event was proved.
+pub(crate) fn proof(section: Option<&[u8]>) -> Option<Verdict> {
+    Verdict::from_bytes(section?).ok().filter(|verdict| verdict.status == Status::Ok)
+}
+
+/// The event, if it was proved.
+pub(crate) fn proved<'a>(body: &'a [u8], section: Option<&[u8]>) -> Option<Event<'a>> {
+    proof(section).and_then(|_| event::parse(body).ok())
+}
+
 /// The identity of an event that came from `host`. Content alone counts only for an event that
 /// was proved: of others a copy by another way may have been judged differently for its way, so
-/// for them only a re-send is a repeat.
+/// for them only a re-send is a repeat. `proved` is the event, if it is one of the first kind.
 pub(crate) fn identity(
     key: &Key,
     host: &str,
     header: &frame::Header,
     body: &[u8],
-    verdict: Option<&[u8]>,
+    proved: Option<&Event<'_>>,
 ) -> Identity {
-    let proved = verdict
-        .and_then(|bytes| Verdict::from_bytes(bytes).ok())
-        .is_some_and(|verdict| verdict.status == Status::Ok);
-    let event = if proved { event::parse(body).ok() } else { None };
-    let whole = identity::of_parsed(key, host, header.epoch, header.seq, body, event.as_ref());
+    let whole = identity::of_parsed(key, host, header.epoch, header.seq, body, proved);
     whole.first_chunk().copied().unwrap_or_default()
 }
 

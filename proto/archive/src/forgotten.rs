@@ -130,6 +130,12 @@ impl Forgotten {
         }
     }
 
+    /// Whether nothing was ever taken down.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
     /// Whether all of an account is taken down.
     #[must_use]
     pub fn account(&self, did: &str) -> bool {

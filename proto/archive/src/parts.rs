@@ -5,10 +5,10 @@ use std::path::Path;
 use atproto::event::{self, Event};
 use atproto::{Cid, car, commit, mst};
 
+use crate::Error;
 use crate::codec::{Decoder, streams};
 use crate::folder::Folder;
 use crate::segment::read::Segment;
-use crate::{Error, disk};
 
 /// Bytes of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,23 +120,23 @@ pub fn parts(dir: &Path) -> Result<Parts, Error> {
         let path = folder.segment(number);
         let segment = Segment::open(&path, number)?;
         let index = segment.index()?;
-        let length = disk::len(&disk::open(&path)?, &path)?;
+        let length = segment.len()?;
         let mut decoder =
             Decoder::new().map_err(|source| Error::io(&path, "decompress", source))?;
         let mut blocks = 0;
         for row in &index.blocks {
-            let block = segment.block(&index, row, &mut decoder)?;
+            let bytes = segment.block_bytes(row)?;
+            let block = segment.decoded(&index, row, &bytes, &mut decoder)?;
             for at in 0..row.events as usize {
                 if let Some(event) = block.event(at) {
                     parts.event(event.body);
                 }
             }
-            let bytes = segment.block_bytes(row)?;
             blocks += bytes.len() as u64;
             match streams::sizes(&bytes).filter(|_| row.codec == crate::codec::APART) {
                 Some(sizes) => {
-                    let sum: usize = sizes.iter().map(|(_, packed, _)| packed).sum();
-                    for (stream, packed, _) in sizes {
+                    let sum: usize = sizes.iter().map(|(_, packed)| packed).sum();
+                    for (stream, packed) in sizes {
                         parts.kept(stream.part(), packed as u64);
                     }
                     parts.kept(INDEX, (bytes.len() - sum.min(bytes.len())) as u64);

@@ -62,7 +62,7 @@ impl Query {
             Found::Note(_) => return self.dids.is_empty() && self.paths.is_empty(),
             _ => return true,
         };
-        if self.dids.is_empty() && self.paths.is_empty() && self.collections.is_empty() {
+        if self.dids.is_empty() && !self.looks_into_events() {
             return true;
         }
         let parsed = atproto::event::parse(event.body).ok();
@@ -72,8 +72,8 @@ impl Query {
         }
         match parsed {
             Some(atproto::event::Event::Commit(commit)) => {
-                let filters = !self.paths.is_empty() || !self.collections.is_empty();
-                !filters || commit.ops.into_iter().any(|op| self.wants_path(op.path))
+                !self.looks_into_events()
+                    || commit.ops.into_iter().any(|op| self.wants_path(op.path))
             }
             _ => self.paths.is_empty(),
         }

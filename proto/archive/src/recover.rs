@@ -111,7 +111,7 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
     Ok(damage)
 }
 
-/// Shows number, body and verdict of each event that is in no open log. What is damaged is left
+/// Shows number and event of each proved event that is in no open log, and the control frames. What is damaged is left
 /// out.
 fn each_event(folder: &Folder, found: &Found, see: &mut See<'_>) -> Result<(), Error> {
     let skip_damage = |result: Result<(), Error>| match result {
@@ -133,8 +133,10 @@ fn log_events(image: &LogImage, see: &mut See<'_>) -> Result<(), Error> {
         let number = |ordinal: u32| image.head.first.saturating_add(u64::from(ordinal));
         match entry {
             Entry::Event { ordinal, frame, .. } => {
-                let verdict = frame.section(frame::Tag::VERDICT);
-                see(number(ordinal), Seen::Event(frame.body(), verdict));
+                let section = frame.section(frame::Tag::VERDICT);
+                if let Some(event) = content::proved(frame.body(), section) {
+                    see(number(ordinal), Seen::Event(&event));
+                }
             }
             Entry::Note { before, frame, .. } => see(number(before), Seen::Note(frame)),
             _ => {}
@@ -157,8 +159,9 @@ fn segment_events(folder: &Folder, number: u32, see: &mut See<'_>) -> Result<(),
         }
     }
     each_of_segment(&segment, &index, |ordinal, _, event| {
-        let n = first.saturating_add(ordinal as u64);
-        see(n, Seen::Event(event.body, event.verdict()));
+        if let Some(proved) = content::proved(event.body, event.verdict()) {
+            see(first.saturating_add(ordinal as u64), Seen::Event(&proved));
+        }
     })
 }
 
@@ -343,8 +346,8 @@ fn log_identities(image: &LogImage, key: &Key) -> Result<(Vec<Identity>, u64), E
     let identities = events.into_iter().map(|(host, frame)| {
         let name = hosts.get(host).map_or("", |host| &host.name);
         raw += frame.body().len() as u64;
-        let verdict = frame.section(frame::Tag::VERDICT);
-        content::identity(key, name, &frame.header, frame.body(), verdict)
+        let proved = content::proved(frame.body(), frame.section(frame::Tag::VERDICT));
+        content::identity(key, name, &frame.header, frame.body(), proved.as_ref())
     });
     Ok((identities.collect(), raw))
 }
@@ -363,8 +366,9 @@ fn identities_again(segment: &Segment, key: &Key) -> Result<Vec<Identity>, Error
     let index = segment.index()?;
     let mut by_ordinal = vec![None; index.rows.len()];
     each_of_segment(segment, &index, |ordinal, host, event| {
-        let identity =
-            content::identity(key, &host.name, &event.header(), event.body, event.verdict());
+        let proved = content::proved(event.body, event.verdict());
+        let (header, body) = (event.header(), event.body);
+        let identity = content::identity(key, &host.name, &header, body, proved.as_ref());
         if let Some(slot) = by_ordinal.get_mut(ordinal) {
             *slot = Some(identity);
         }

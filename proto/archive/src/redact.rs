@@ -3,7 +3,7 @@
 //! what its records said.
 
 use atproto::event::{Action, Event};
-use atproto::{Cid, car, event};
+use atproto::{Cid, car, cbor, event};
 
 use crate::bytes::put_varint;
 
@@ -29,13 +29,12 @@ pub fn redact(body: &[u8], is_gone: impl Fn(&str) -> bool) -> Left {
     }
     // Two paths may have the same record.
     let here: Vec<Cid> = written().filter(|op| !is_gone(op.path)).filter_map(|op| op.cid).collect();
-    let taken = |cid: &Cid| gone.contains(cid) && !here.contains(cid);
-    match without(body, commit.blocks, commit.blocks_at, taken) {
-        Some(_) if here.is_empty() => Left::None,
-        Some(redacted) => Left::Some(redacted),
-        // Blocks that can't be read hold no record that could be told from others.
-        None => Left::None,
+    if here.is_empty() {
+        return Left::None;
     }
+    let taken = |cid: &Cid| gone.contains(cid) && !here.contains(cid);
+    // Blocks that can't be read hold no record that could be told from others.
+    without(body, commit.blocks, commit.blocks_at, taken).map_or(Left::None, Left::Some)
 }
 
 /// The same, with an event whose records are all gone redacted, too.
@@ -99,7 +98,7 @@ fn without(
 fn around(body: &[u8], old: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let head_of = |len: usize| {
         let mut head = Vec::new();
-        crate::codec::byte_string(&mut head, len);
+        cbor::write::head(&mut head, 2, len as u64);
         head
     };
     let before = body.get(..at.saturating_sub(head_of(old.len()).len())).unwrap_or_default();

@@ -165,8 +165,9 @@ impl Gathered {
             self.identities.push(match host {
                 Some(host) => {
                     let frame = image.frame(at)?;
-                    let verdict = frame.section(frame::Tag::VERDICT);
-                    content::identity(key, &host.name, &frame.header, frame.body(), verdict)
+                    let body = frame.body();
+                    let proved = content::proved(body, frame.section(frame::Tag::VERDICT));
+                    content::identity(key, &host.name, &frame.header, body, proved.as_ref())
                 }
                 None => Identity::default(),
             });

@@ -5,10 +5,12 @@
 //! archive that gave it. Kept sections are stored one behind the other, each as varint tag, varint
 //! length, bytes.
 
+use frame::verdict::Verdict;
 use frame::{Frame, Header, Kind, Section, Tag};
 
 use crate::bytes::{Take, put_varint};
 use crate::codec::Plain;
+use crate::content;
 use crate::hosts::{Host, HostNo};
 use crate::segment::index::Row;
 
@@ -73,6 +75,12 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn verdict(&self) -> Option<&'a [u8]> {
         self.sections().find(|section| section.tag == Tag::VERDICT).map(|section| section.data)
+    }
+
+    /// The verdict, if it is that the event was proved.
+    #[must_use]
+    pub fn proof(&self) -> Option<Verdict> {
+        content::proof(self.verdict())
     }
 
     /// The sections that were kept, in their order.

@@ -34,8 +34,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use atproto::event::{self, Action, Event};
-use frame::verdict::{Status, Verdict};
+use atproto::event::{Action, Event};
 use frame::{Frame, Kind};
 
 use crate::bytes::Take;
@@ -64,13 +63,13 @@ type Name = [u8; 16];
 /// What tombstones are made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen<'a> {
-    /// An event: body and verdict.
-    Event(&'a [u8], Option<&'a [u8]>),
+    /// A proved event.
+    Event(&'a Event<'a>),
     /// A control frame.
     Note(Frame<'a>),
 }
 
-/// Who is shown events by number, and control frames by that of the event behind them.
+/// Who is shown proved events by number, and control frames by that of the event behind them.
 pub(crate) type See<'s> = dyn FnMut(u64, Seen<'_>) + 's;
 
 /// One word of the file.
@@ -108,24 +107,18 @@ fn name(key: &[u8; 32], did: &str, path: &str) -> Name {
 
 /// What a proved event makes of what was there before.
 fn entries(key: &[u8; 32], n: u64, seen: Seen<'_>, put: &mut Vec<Entry>) {
-    let (body, verdict) = match seen {
-        Seen::Event(body, verdict) => (body, verdict),
+    let event = match seen {
+        Seen::Event(event) => event,
         Seen::Note(frame) => return repo(key, n, &frame, put),
     };
-    let proved = verdict
-        .and_then(|bytes| Verdict::from_bytes(bytes).ok())
-        .is_some_and(|verdict| verdict.status == Status::Ok);
-    if !proved {
-        return;
-    }
-    match event::parse(body) {
-        Ok(Event::Commit(commit)) => {
+    match event {
+        Event::Commit(commit) => {
             let gone = |action| matches!(action, Action::Update | Action::Delete);
             for op in commit.ops.filter(|op| gone(op.action)) {
                 put.push(Entry { name: name(key, commit.repo, op.path), n, kind: GONE });
             }
         }
-        Ok(Event::Account(account)) => {
+        Event::Account(account) => {
             let kind = match (account.active, account.status) {
                 (true, _) => HERE,
                 (false, Some("deleted")) => DELETED,

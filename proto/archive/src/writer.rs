@@ -231,8 +231,9 @@ impl Writer {
     fn event(&mut self, frame: &Frame<'_>) -> Result<Outcome, Error> {
         let host = self.host(frame.header.host)?;
         let name = self.hosts.get(host).map_or("", |host| &host.name);
-        let verdict = frame.section(Tag::VERDICT);
-        let identity = content::identity(&self.key, name, &frame.header, frame.body(), verdict);
+        let proved = content::proved(frame.body(), frame.section(Tag::VERDICT));
+        let (header, body) = (&frame.header, frame.body());
+        let identity = content::identity(&self.key, name, header, body, proved.as_ref());
         if !self.window.add(identity) {
             self.totals.duplicates += 1;
             return Ok(Outcome::Duplicate);
@@ -242,7 +243,9 @@ impl Writer {
         let header = Header { host: host.id(), ..frame.header };
         put_frame(self.batch.frames(), &header, frame.body(), kept(frame))?;
         self.batch.count_event();
-        self.tombs.add(number, Seen::Event(frame.body(), verdict));
+        if let Some(event) = &proved {
+            self.tombs.add(number, Seen::Event(event));
+        }
         self.raw += frame.body().len() as u64;
         self.totals.events += 1;
         self.totals.raw_bytes += frame.body().len() as u64;

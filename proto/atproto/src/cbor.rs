@@ -14,6 +14,7 @@
 //! [`crate::loose`] reads what is merely well formed.
 
 mod error;
+pub mod write;
 
 pub use error::{Cause, Error, Kind};
 

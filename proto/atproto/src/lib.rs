@@ -15,6 +15,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod cid;
+pub mod datetime;
 pub mod syntax;
 
 pub mod cbor;

@@ -1,6 +1,6 @@
 //! Processes, streams made of the capture, and what an archive holds.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,16 +17,8 @@ pub const MARK_EVERY: usize = 25;
 
 /// The first events of the capture.
 pub fn capture(count: usize) -> Vec<Vec<u8>> {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/refnet/firehose.u32be.zst");
-    let mut decoder = zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap();
-    let mut events = Vec::new();
-    let mut len = [0; 4];
-    while events.len() < count && decoder.read_exact(&mut len).is_ok() {
-        let mut event = vec![0; u32::from_be_bytes(len) as usize];
-        decoder.read_exact(&mut event).unwrap();
-        events.push(event);
-    }
+    let mut events = e2e::refnet_events();
+    events.truncate(count);
     events
 }
 

@@ -126,10 +126,7 @@ impl<'a> Parts<'a> {
         if commit_block(given.did, event.rev, signed.sig, &data) != commit_bytes {
             return None;
         }
-        let prev_data = match event.prev_data {
-            Some(cid) => Some(write::digest(&cid)?),
-            None => None,
-        };
+        let prev_data = write::digest_if(event.prev_data)?;
         let since = match event.since {
             Some(since) => Some(tid(since)?),
             None => None,
@@ -220,20 +217,17 @@ impl Fields {
                 }
                 "rebase" => form.rebase = 1 + u8::from(reader.bool().ok()?),
                 "tooBig" => form.too_big = 1 + u8::from(reader.bool().ok()?),
-                "since" => form.since = if reader.kind().ok()? == Kind::Null { 1 } else { 3 },
-                "prevData" => {
-                    form.prev_data = if reader.kind().ok()? == Kind::Null { 1 } else { 4 }
+                _ => {
+                    let is_null = reader.kind().ok()? == Kind::Null;
+                    match key {
+                        "since" => form.since = if is_null { 1 } else { 3 },
+                        "prevData" => form.prev_data = if is_null { 1 } else { 4 },
+                        "prev" if is_null => form.prev = 1,
+                        "seq" | "rev" | "repo" | "time" | "blocks" | "commit" => {}
+                        _ => return None,
+                    }
+                    reader.skip_value().ok()?;
                 }
-                "prev" => {
-                    form.prev = if reader.kind().ok()? == Kind::Null { 1 } else { return None }
-                }
-                "seq" | "rev" | "repo" | "time" | "blocks" | "commit" => {}
-                _ => return None,
-            }
-            if matches!(key, "seq" | "rev" | "repo" | "time" | "blocks" | "commit")
-                || matches!(key, "since" | "prevData" | "prev")
-            {
-                reader.skip_value().ok()?;
             }
         }
         Some(fields)

@@ -28,7 +28,7 @@
 //! the commit, the others. What the form does not provide for makes an event one of kind 0.
 
 use atproto::mst::Undo;
-use atproto::{PlcDid, Tid, event};
+use atproto::{PlcDid, Tid, datetime, event};
 
 use super::commit::{
     ACTIONS, BLOCKS_MAX, Blocks, Envelope, Form, Parts, SIGNATURE_BYTES, action, cid, commit_block,
@@ -39,7 +39,7 @@ use super::path::{Collections, extend, put_tid, take_tid};
 use super::streams::{In, Out, Stream};
 use super::tree::{Context, Nodes, Tree};
 use super::write::{self, Digest};
-use super::{Facts, Given, Meta, date};
+use super::{Facts, Given, Meta};
 
 const RAW: u8 = 0;
 const COMMIT: u8 = 1;
@@ -164,7 +164,7 @@ impl State {
         if parts.form.since == 3 {
             put_tid(out, Stream::Time, rev, parts.since?);
         }
-        match date::parse(parts.time).filter(|_| !parts.form.time_text) {
+        match datetime::parse(parts.time).filter(|_| !parts.form.time_text) {
             Some(ms) => out.signed(Stream::Time, ms - Facts::ms(rev)),
             None => out.text(Stream::Text, parts.time.as_bytes()),
         }
@@ -223,7 +223,7 @@ impl State {
         if parts.form.since == 3 && parts.since == self.rev {
             parts.form.since = 2;
         }
-        parts.form.time_text = date::parse(parts.time).is_none();
+        parts.form.time_text = datetime::parse(parts.time).is_none();
         parts.form.other_sig = parts.sig.len() != SIGNATURE_BYTES;
         parts.form.root = match parts.node(&parts.data, &[]) {
             Some(_) => 0,
@@ -255,10 +255,7 @@ impl State {
         out.varint(Stream::Op, parts.ops.len() as u64);
         let mut before: &str = "";
         for (op, has_prev) in parts.ops.zip(&parts.op_prevs) {
-            let cid = match op.cid {
-                Some(cid) => Some(write::digest(&cid)?),
-                None => None,
-            };
+            let cid = write::digest_if(op.cid)?;
             let place = cid
                 .and_then(|cid| parts.place(&cid))
                 .filter(|place| *place != parts.commit_at && !places.contains(place));
@@ -267,19 +264,11 @@ impl State {
                 block.is_some_and(|block| self.objects.measure(block) == Some(block.len()));
             let record = match (cid, block) {
                 (None, _) => 0,
-                (Some(_), Some(_)) => {
-                    if object {
-                        1
-                    } else {
-                        3
-                    }
-                }
+                (Some(_), Some(_)) if object => 1,
+                (Some(_), Some(_)) => 3,
                 (Some(_), None) => 2,
             };
-            let prev = match op.prev {
-                Some(cid) => Some(write::digest(&cid)?),
-                None => None,
-            };
+            let prev = write::digest_if(op.prev)?;
             let prev_form = match prev {
                 None => u8::from(*has_prev),
                 Some(_) if self.nodes.value(op.path.as_bytes()) == prev => 2,
@@ -394,7 +383,7 @@ impl State {
         if form.time_text {
             time.extend_from_slice(input.text(Stream::Text)?);
         } else {
-            date::put(&mut time, Facts::ms(rev).checked_add(input.signed(Stream::Time)?)?)?;
+            datetime::put(&mut time, Facts::ms(rev).checked_add(input.signed(Stream::Time)?)?)?;
         }
         let mut blobs = Vec::new();
         if form.blobs == 2 {

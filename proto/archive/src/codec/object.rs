@@ -16,7 +16,7 @@
 //! | 0x5c | bytes                               |               | length, and in `Text` the bytes  |
 //! | 0x5d | bytes: a CAR of the account's last commit alone |   |                                  |
 //! | 0x5e | TID as text                         |               | number, clock                    |
-//! | 0x5f | time, see [`super::date`]           |               | number: milliseconds after the rev |
+//! | 0x5f | time, see [`atproto::datetime`]           |               | number: milliseconds after the rev |
 //! | 0x7c | text                                |               | length, and in `Text` the text   |
 //! | 0x7d | DID                                 | DID           |                                  |
 //! | 0x7e | `at://` DID `/` collection `/` TID  | DID, length, collection | number, clock          |
@@ -26,12 +26,12 @@
 //! from 2 backwards through the last that were new. A hash is a byte too: 0 is a new one with 32
 //! bytes in [`Stream::Hash`], others count from 1 backwards through those.
 
-use atproto::{Cid, PlcDid, Tid};
+use atproto::{Cid, PlcDid, Tid, datetime};
 
+use super::Facts;
 use super::path::{put_tid, take_tid, tid};
 use super::streams::{In, Out, Stream};
-use super::write::{self, CID_HEAD, Digest, RAW_CID_HEAD};
-use super::{Facts, date};
+use super::write::{self, CID_HEAD, Digest, LINK_HEAD, RAW_CID_HEAD};
 
 const TEXT_HERE: u8 = 0x1c;
 const SEQ: u8 = 0x1d;
@@ -52,7 +52,6 @@ const BENEATH: u8 = 0x7f;
 const DEPTH_MAX: usize = 64;
 /// Text up to this is worth no place of its own.
 const SHORT_BYTES: usize = 5;
-const LINK_HEAD: [u8; 5] = [0xd8, 0x2a, 0x58, 0x25, 0x00];
 const LINK_BYTES: usize = LINK_HEAD.len() + Cid::BYTES;
 
 /// Values that come again soon.
@@ -287,7 +286,7 @@ impl Objects {
         if is_type || text.len() <= SHORT_BYTES {
             out.byte(Stream::Shape, TEXT_HERE);
             out.text(Stream::Shape, text.as_bytes());
-        } else if let Some(ms) = date::parse(text) {
+        } else if let Some(ms) = datetime::parse(text) {
             out.byte(Stream::Shape, TIME);
             out.signed(Stream::Number, ms.checked_sub(Facts::ms(facts.rev))?);
         } else if let Some(tid) = tid(text) {
@@ -410,7 +409,7 @@ impl Objects {
             TID => super::path::extend(&mut text, take_tid(input, Stream::Number, facts.rev)?),
             TIME => {
                 let ms = Facts::ms(facts.rev).checked_add(input.signed(Stream::Number)?)?;
-                date::put(&mut text, ms)?;
+                datetime::put(&mut text, ms)?;
             }
             DID => self.take_did(input, facts, &mut text)?,
             RECORD | BENEATH => {

@@ -165,7 +165,7 @@ impl Out {
 
     /// What was put, to be read back.
     pub(crate) fn input(&self) -> In<'_> {
-        In { takes: self.streams.each_ref().map(|bytes| Take::new(bytes)), bits: 0, count: 0 }
+        In::new(&self.streams)
     }
 
     /// Packs everything.
@@ -228,14 +228,13 @@ impl Unpackers {
     }
 }
 
-/// How many bytes each stream takes in a block: in it, and before.
-pub(crate) fn sizes(block: &[u8]) -> Option<Vec<(Stream, usize, usize)>> {
+/// How many bytes each stream takes in a block.
+pub(crate) fn sizes(block: &[u8]) -> Option<Vec<(Stream, usize)>> {
     let mut take = Take::new(block);
     let mut sizes = Vec::with_capacity(COUNT);
     for stream in Stream::ALL {
-        let raw = take.varint_usize()?;
-        let packed = take.varint_usize()? >> 1;
-        sizes.push((*stream, packed, raw));
+        take.varint_usize()?;
+        sizes.push((*stream, take.varint_usize()? >> 1));
     }
     Some(sizes)
 }
@@ -275,7 +274,7 @@ impl Unpacked {
     }
 
     pub(crate) fn input(&self) -> In<'_> {
-        In { takes: self.streams.each_ref().map(|bytes| Take::new(bytes)), bits: 0, count: 0 }
+        In::new(&self.streams)
     }
 }
 
@@ -288,6 +287,10 @@ pub(crate) struct In<'a> {
 }
 
 impl<'a> In<'a> {
+    fn new(streams: &'a [Vec<u8>; COUNT]) -> In<'a> {
+        In { takes: streams.each_ref().map(|bytes| Take::new(bytes)), bits: 0, count: 0 }
+    }
+
     #[expect(clippy::indexing_slicing, reason = "there are as many as the enum has values")]
     fn of(&mut self, stream: Stream) -> &mut Take<'a> {
         &mut self.takes[stream as usize]

@@ -6,16 +6,8 @@ use super::*;
 
 /// The events of the recorded network, with their accounts, those of an account together.
 fn recorded() -> Vec<(String, Vec<u8>)> {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/refnet/firehose.u32be.zst");
-    let packed = std::fs::read(path).unwrap();
-    let mut bytes = &zstd::decode_all(&packed[..]).unwrap()[..];
-    let mut events = Vec::new();
-    while let Some((len, rest)) = bytes.split_first_chunk::<4>() {
-        let (event, rest) = rest.split_at(u32::from_be_bytes(*len) as usize);
-        events.push((crate::content::did(event).to_owned(), event.to_vec()));
-        bytes = rest;
-    }
+    let with_did = |event: Vec<u8>| (crate::content::did(&event).to_owned(), event);
+    let mut events: Vec<_> = e2e::refnet_events().into_iter().map(with_did).collect();
     events.sort_by(|a, b| a.0.cmp(&b.0));
     events
 }

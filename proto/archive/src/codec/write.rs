@@ -1,4 +1,7 @@
-//! Strict DAG-CBOR, written. What is read apart is put together with these.
+//! Links by their hashes, and CARs of such. What is read apart is put together with these and with
+//! [`atproto::cbor::write`].
+
+pub(crate) use atproto::cbor::write::{LINK_HEAD, array, bool, bytes, head, map, null, text, uint};
 
 /// A hash as CIDs have it.
 pub(crate) type Digest = [u8; 32];
@@ -7,11 +10,14 @@ pub(crate) type Digest = [u8; 32];
 pub(crate) const CID_HEAD: [u8; 4] = [0x01, 0x71, 0x12, 0x20];
 pub(crate) const RAW_CID_HEAD: [u8; 4] = [0x01, 0x55, 0x12, 0x20];
 
-const NULL: u8 = 0xf6;
-
 /// The digest of DAG-CBOR under its CID; `None` for one of another form.
 pub(crate) fn digest(cid: &atproto::Cid) -> Option<Digest> {
     (cid.codec() == atproto::cid::Codec::DagCbor).then_some(*cid.digest())
+}
+
+/// The same of a CID that may not be there.
+pub(crate) fn digest_if(cid: Option<atproto::Cid>) -> Option<Option<Digest>> {
+    cid.map_or(Some(None), |cid| digest(&cid).map(Some))
 }
 
 /// The SHA-256 of some bytes.
@@ -19,58 +25,8 @@ pub(crate) fn hash(bytes: &[u8]) -> Digest {
     *atproto::Cid::dag_cbor(bytes).digest()
 }
 
-pub(crate) fn head(out: &mut Vec<u8>, major: u8, value: u64) {
-    let major = major << 5;
-    match value {
-        0..24 => out.push(major | value as u8),
-        24..0x100 => out.extend_from_slice(&[major | 24, value as u8]),
-        0x100..0x1_0000 => {
-            out.push(major | 25);
-            out.extend_from_slice(&(value as u16).to_be_bytes());
-        }
-        0x1_0000..0x1_0000_0000 => {
-            out.push(major | 26);
-            out.extend_from_slice(&(value as u32).to_be_bytes());
-        }
-        _ => {
-            out.push(major | 27);
-            out.extend_from_slice(&value.to_be_bytes());
-        }
-    }
-}
-
-pub(crate) fn uint(out: &mut Vec<u8>, value: u64) {
-    head(out, 0, value);
-}
-
-pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    head(out, 2, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
-    head(out, 3, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-pub(crate) fn array(out: &mut Vec<u8>, count: usize) {
-    head(out, 4, count as u64);
-}
-
-pub(crate) fn map(out: &mut Vec<u8>, count: usize) {
-    head(out, 5, count as u64);
-}
-
-pub(crate) fn bool(out: &mut Vec<u8>, value: bool) {
-    out.push(if value { 0xf5 } else { 0xf4 });
-}
-
-pub(crate) fn null(out: &mut Vec<u8>) {
-    out.push(NULL);
-}
-
 pub(crate) fn link(out: &mut Vec<u8>, digest: &Digest) {
-    out.extend_from_slice(&[0xd8, 0x2a, 0x58, 0x25, 0x00]);
+    out.extend_from_slice(&LINK_HEAD);
     out.extend_from_slice(&CID_HEAD);
     out.extend_from_slice(digest);
 }

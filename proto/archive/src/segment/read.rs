@@ -8,6 +8,7 @@ use crate::bytes::Take;
 use crate::codec::{self, Block, Decoder, Meta};
 use crate::content::Identity;
 use crate::error::{Cause, Damage};
+use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
 use crate::hosts::Host;
 use crate::segment::contents::{Coding, Contents, Part, read_at};
 use crate::segment::index::{self, Accounts, BlockRow, MarkRow, Row};
@@ -57,6 +58,18 @@ impl Segment {
         Ok(Segment { path: path.to_owned(), file, contents })
     }
 
+    /// The length of its file.
+    pub(crate) fn len(&self) -> Result<u64, Error> {
+        disk::len(&self.file, &self.path)
+    }
+
+    /// What it begins with.
+    pub(crate) fn head(&self) -> Result<Head, Error> {
+        let mut bytes = [0; HEAD_BYTES];
+        read_at(&self.file, &self.path, 0, &mut bytes)?;
+        Head::read(&bytes, SEGMENT_MAGIC).map_err(|cause| Damage::at(&self.path, 0, cause).into())
+    }
+
     /// A part, decoded, from whichever copy holds; `None` if the segment has none.
     pub(crate) fn part(&self, tag: u16) -> Result<Option<Vec<u8>>, Error> {
         let Some(part) = self.contents.part(tag) else { return Ok(None) };
@@ -73,7 +86,7 @@ impl Segment {
 
     fn part_at(&self, part: &Part, offset: u64) -> Result<Vec<u8>, Error> {
         let damaged = |cause| Error::from(Damage::at(&self.path, offset, cause));
-        let len = disk::len(&self.file, &self.path)?;
+        let len = self.len()?;
         if offset.checked_add(part.length as u64).is_none_or(|end| end > len) {
             return Err(damaged(Cause::Truncated));
         }
@@ -168,11 +181,21 @@ impl Segment {
         row: &BlockRow,
         decoder: &mut Decoder,
     ) -> Result<Block, Error> {
+        self.decoded(index, row, &self.block_bytes(row)?, decoder)
+    }
+
+    /// The block that these are the bytes of.
+    pub(crate) fn decoded(
+        &self,
+        index: &Index,
+        row: &BlockRow,
+        bytes: &[u8],
+        decoder: &mut Decoder,
+    ) -> Result<Block, Error> {
         let damaged = |cause| Error::from(Damage::at(&self.path, row.offset, cause));
-        let bytes = self.block_bytes(row)?;
         let form = || damaged(Cause::Form(part::name(part::ORDER)));
         let metas = index.metas(row).ok_or_else(form)?;
-        decoder.decode(row.codec, &bytes, row.raw, metas.into_iter()).map_err(damaged)
+        decoder.decode(row.codec, bytes, row.raw, metas.into_iter()).map_err(damaged)
     }
 }
 

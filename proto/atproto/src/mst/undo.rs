@@ -12,6 +12,7 @@
 //! form comes out as what it was or not at all.
 
 use super::{DEPTH_MAX, Error, Key, Node, Source, layer};
+use crate::cbor::write;
 use crate::cid::Cid;
 use crate::event::{Action, Op, Ops};
 use crate::limits::OPS_MAX;
@@ -588,7 +589,7 @@ impl Undo {
         let items = self.node(at);
         let leaves = items.iter().filter(|item| matches!(item, Item::Leaf(..))).count();
         out.extend_from_slice(&[0xa2, 0x61, b'e']);
-        head(out, 0x80, leaves as u64);
+        write::array(out, leaves);
         let mut before: &[u8] = &[];
         for (number, item) in items.iter().enumerate() {
             let Item::Leaf(span, value) = item else { continue };
@@ -596,14 +597,13 @@ impl Undo {
             let shared = key.iter().zip(before).take_while(|(one, other)| one == other).count();
             let rest = key.get(shared..).unwrap_or_default();
             out.extend_from_slice(&[0xa4, 0x61, b'k']);
-            head(out, 0x40, rest.len() as u64);
-            out.extend_from_slice(rest);
+            write::bytes(out, rest);
             out.extend_from_slice(&[0x61, b'p']);
-            head(out, 0x00, shared as u64);
+            write::uint(out, shared as u64);
             out.extend_from_slice(&[0x61, b't']);
             link(out, items.get(number + 1));
             out.extend_from_slice(&[0x61, b'v']);
-            put_cid(out, value);
+            write::link(out, value);
             before = key;
         }
         out.extend_from_slice(&[0x61, b'l']);
@@ -615,32 +615,11 @@ fn below(layer: u32) -> Result<u32, Error> {
     layer.checked_sub(1).ok_or(Error::Depth)
 }
 
-/// The head of a CBOR item in its shortest form.
-fn head(out: &mut Vec<u8>, major: u8, value: u64) {
-    match value {
-        0..24 => out.push(major | value as u8),
-        24..0x100 => out.extend_from_slice(&[major | 24, value as u8]),
-        0x100..0x1_0000 => {
-            out.push(major | 25);
-            out.extend_from_slice(&(value as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(major | 26);
-            out.extend_from_slice(&(value as u32).to_be_bytes());
-        }
-    }
-}
-
 fn link(out: &mut Vec<u8>, item: Option<&Item>) {
     match item {
-        Some(Item::Tree(Link::Closed(cid))) => put_cid(out, cid),
-        _ => out.push(0xf6),
+        Some(Item::Tree(Link::Closed(cid))) => write::link(out, cid),
+        _ => write::null(out),
     }
-}
-
-fn put_cid(out: &mut Vec<u8>, cid: &Cid) {
-    out.extend_from_slice(&[0xd8, 0x2a, 0x58, 0x25, 0x00]);
-    out.extend_from_slice(cid.as_bytes());
 }
 
 #[cfg(test)]

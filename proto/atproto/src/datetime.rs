@@ -1,29 +1,51 @@
-//! Times as lexicons write them, `2026-08-01T12:34:56.789Z`, as milliseconds since 1970.
+//! Times in the one form that nearly all servers write, `2026-08-01T12:34:56.789Z`, as
+//! milliseconds since 1970 and back. Others are left to a library.
 
 /// Characters of a time in that form.
 const CHARS: usize = 24;
 const DAY_MS: i64 = 86_400_000;
+/// Days from 1 March of the year 0 to 1970: years are counted from March here, so that the day that
+/// is not always there is the last.
+const TO_1970: i64 = 719_468;
 
-/// The milliseconds of a time in exactly that form, from year 0 to 9999.
-pub(crate) fn parse(text: &str) -> Option<i64> {
-    let bytes: &[u8; CHARS] = text.as_bytes().try_into().ok()?;
-    let digits = |range: std::ops::Range<usize>| {
-        bytes.get(range)?.iter().try_fold(0i64, |value, digit| {
-            digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0'))
+/// The milliseconds of a time in exactly that form, of the years 0 to 9999 of the Gregorian
+/// calendar. The second 60 is left to who knows leap seconds.
+#[must_use]
+pub fn parse(text: &str) -> Option<i64> {
+    let text: &[u8; CHARS] = text.as_bytes().try_into().ok()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', rest @ ..] = text else { return None };
+    let [h1, h2, b':', n1, n2, b':', s1, s2, b'.', t1, t2, t3, b'Z'] = rest else { return None };
+    let mut good = true;
+    let mut number = |digits: &[&u8]| {
+        digits.iter().fold(0i64, |number, digit| {
+            let value = digit.wrapping_sub(b'0');
+            good &= value < 10;
+            number * 10 + i64::from(value)
         })
     };
-    let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
-    let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
-    let day = days(year, month, day);
-    let ms = ((day * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + digits(20..23)?;
-    // Whatever is not in order does not come back.
-    let mut again = Vec::with_capacity(CHARS);
-    put(&mut again, ms)?;
-    (again == bytes).then_some(ms)
+    let (year, month, day) = (number(&[y1, y2, y3, y4]), number(&[m1, m2]), number(&[d1, d2]));
+    let (hour, minute, second) = (number(&[h1, h2]), number(&[n1, n2]), number(&[s1, s2]));
+    let thousandth = number(&[t1, t2, t3]);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        _ => return None,
+    };
+    let date = (1..=days_in_month).contains(&day);
+    if !(good && date && hour < 24 && minute < 60 && second < 60) {
+        return None;
+    }
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    let day = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - TO_1970;
+    Some(((day * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + thousandth)
 }
 
 /// Appends the time; `None` outside of the years 0 to 9999.
-pub(crate) fn put(out: &mut Vec<u8>, ms: i64) -> Option<()> {
+pub fn put(out: &mut Vec<u8>, ms: i64) -> Option<()> {
     let (day, rest) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
     let (year, month, day) = civil(day)?;
     let mut number = |value: i64, width: u32, behind: u8| {
@@ -42,18 +64,9 @@ pub(crate) fn put(out: &mut Vec<u8>, ms: i64) -> Option<()> {
     Some(())
 }
 
-/// Days since 1970 of a date in the Gregorian calendar; years begin in March, so that the day
-/// that is not always there is the last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
 /// The date of a day since 1970.
 fn civil(day: i64) -> Option<(i64, i64, i64)> {
-    let day = day.checked_add(719_468)?;
+    let day = day.checked_add(TO_1970)?;
     let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);

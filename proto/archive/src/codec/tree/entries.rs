@@ -1,0 +1,152 @@
+//! How the entries of a new node lie over those of an old one, and the keys that are new.
+
+use atproto::Tid;
+
+use super::super::path::Collections;
+use super::super::streams::{In, Out, Stream};
+use super::Context;
+use super::node::{Entry, Node};
+
+/// No entry of a node is shorter: its value alone is a link.
+pub(super) const ENTRY_BYTES_MIN: usize = 41;
+
+/// How a new node lies over an old one: entries kept, left out, new.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) kept: usize,
+    pub(super) gone: usize,
+    pub(super) new: usize,
+}
+
+pub(super) fn runs(old: &Node, new: &Node) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let (mut a, mut b) = (old.entries.iter().peekable(), new.entries.iter().peekable());
+    let mut kept = 0;
+    loop {
+        let (gone, fresh) = match (a.peek(), b.peek()) {
+            (None, None) => return runs,
+            (Some(x), Some(y)) => match x.key.cmp(&y.key) {
+                std::cmp::Ordering::Equal => {
+                    a.next();
+                    b.next();
+                    kept += 1;
+                    continue;
+                }
+                std::cmp::Ordering::Less => (1, 0),
+                std::cmp::Ordering::Greater => (0, 1),
+            },
+            (Some(_), None) => (1, 0),
+            (None, Some(_)) => (0, 1),
+        };
+        if gone == 1 {
+            a.next();
+        } else {
+            b.next();
+        }
+        match runs.last_mut() {
+            Some(run) if kept == 0 => {
+                run.gone += gone;
+                run.new += fresh;
+            }
+            _ => runs.push(Run { kept, gone, new: fresh }),
+        }
+        kept = 0;
+    }
+}
+
+/// Steps between ascending positions.
+pub(super) fn put_step(out: &mut Out, next: &mut usize, at: usize, times: u64, plus: u64) {
+    out.varint(Stream::Edit, (at - *next) as u64 * times + plus);
+    *next = at + 1;
+}
+
+/// A key is a path of the event's operations, or a path.
+fn put_key(
+    out: &mut Out,
+    collections: &mut Collections,
+    context: &Context<'_>,
+    near: (&[u8], Tid),
+    key: &[u8],
+) {
+    match context.written.iter().position(|(path, _)| path.as_slice() == key) {
+        Some(at) => {
+            out.byte(Stream::Key, OPERATION);
+            out.varint(Stream::Key, at as u64);
+        }
+        None => collections.put_path(out, Stream::Key, near, key),
+    }
+}
+
+/// A kind that paths do not have.
+const OPERATION: u8 = 0xff;
+
+fn take_key(
+    input: &mut In<'_>,
+    collections: &mut Collections,
+    context: &Context<'_>,
+    near: (&[u8], Tid),
+) -> Option<Vec<u8>> {
+    if input.peek(Stream::Key)? != OPERATION {
+        return collections.take_path(input, Stream::Key, near);
+    }
+    input.byte(Stream::Key)?;
+    let at = usize::try_from(input.varint(Stream::Key)?).ok()?;
+    context.written.get(at).map(|(path, _)| path.clone())
+}
+
+/// How the entries of a node lie over those of another, and the new keys.
+pub(super) fn put_entries(
+    out: &mut Out,
+    collections: &mut Collections,
+    context: &Context<'_>,
+    (new, key): (&Node, &[u8]),
+    runs: &[Run],
+) -> Option<()> {
+    out.varint(Stream::Edit, runs.len() as u64);
+    let mut next = 0;
+    for run in runs {
+        out.varint(Stream::Edit, run.kept as u64);
+        out.varint(Stream::Edit, run.gone as u64);
+        out.varint(Stream::Edit, run.new as u64);
+        next += run.kept;
+        for at in next..next + run.new {
+            let near = (new.key_before(at, key), context.rev);
+            put_key(out, collections, context, near, &new.entries.get(at)?.key);
+        }
+        next += run.new;
+    }
+    Some(())
+}
+
+/// The entries of a node, with keys alone where they are new.
+pub(super) fn take_entries(
+    input: &mut In<'_>,
+    collections: &mut Collections,
+    context: &Context<'_>,
+    (old, key): (&Node, &[u8]),
+    limit: usize,
+) -> Option<(Node, Vec<Run>)> {
+    let mut new = Node { left: None, entries: Vec::with_capacity(old.entries.len() + 1) };
+    let mut rest = old.entries.iter();
+    let mut runs = Vec::new();
+    for _ in 0..input.varint(Stream::Edit)? {
+        let run = Run { kept: input.count(Stream::Edit, rest.len())?, gone: 0, new: 0 };
+        new.entries.extend(rest.by_ref().take(run.kept).cloned());
+        let gone = input.count(Stream::Edit, rest.len())?;
+        if gone > 0 {
+            rest.nth(gone - 1);
+        }
+        let fresh = input.count(Stream::Edit, limit)?;
+        for _ in 0..fresh {
+            let near = (new.key_before(new.entries.len(), key), context.rev);
+            let key: Vec<u8> = take_key(input, collections, context, near)?;
+            new.entries.push(Entry { key: key.into(), value: [0; 32], right: None });
+            if new.entries.len() > limit / ENTRY_BYTES_MIN {
+                return None;
+            }
+        }
+        runs.push(Run { gone, new: fresh, ..run });
+    }
+    new.entries.extend(rest.cloned());
+    Some((new, runs))
+}
