@@ -5,8 +5,9 @@
 //! such word may have been missed, and an account must not be cut off for that. What a host answers
 //! is believed for a minute, or until there is other word.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use crate::generations::Generations;
 
 /// What a host says of an account of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +41,19 @@ struct Record {
 }
 
 /// What hosts said.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    young: HashMap<Box<str>, Record>,
-    old: HashMap<Box<str>, Record>,
+#[derive(Debug)]
+pub(crate) struct Activity(Generations<Record>);
+
+impl Default for Activity {
+    fn default() -> Activity {
+        Activity(Generations::new(GENERATION_MAX))
+    }
 }
 
 impl Activity {
     /// What an account's host says of it.
     pub(crate) fn word(&self, did: &str, pds: &str) -> Word {
-        match self.young.get(did).or_else(|| self.old.get(did)) {
+        match self.0.get(did) {
             Some(it) if &*it.pds == pds && it.at.elapsed() < BELIEVED => Word::Said(it.said),
             _ => Word::Ask,
         }
@@ -57,16 +61,11 @@ impl Activity {
 
     /// Forgets what was said of an account: there is later word.
     pub(crate) fn forget(&mut self, did: &str) {
-        self.young.remove(did);
-        self.old.remove(did);
+        self.0.remove(did);
     }
 
     /// Remembers what a host said.
     pub(crate) fn learn(&mut self, did: Box<str>, pds: Box<str>, said: Said) {
-        self.old.remove(&did);
-        if self.young.len() >= GENERATION_MAX {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(did, Record { pds, said, at: Instant::now() });
+        self.0.insert(did, Record { pds, said, at: Instant::now() });
     }
 }

@@ -5,9 +5,10 @@
 //! up to an hour. After a `hole` the host's list of accounts says which of those that are known here
 //! have moved on meanwhile.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::generations::Generations;
 use crate::pds::{Asked, Question};
 
 /// The pause between two tries for one account, after the first failure and at most.
@@ -51,8 +52,7 @@ struct Try {
 pub(crate) struct Heal {
     is_on: bool,
     on_gap: OnGap,
-    young: HashMap<Box<str>, Try>,
-    old: HashMap<Box<str>, Try>,
+    tries: Generations<Try>,
     /// Accounts that a list has shown to be behind.
     repos: VecDeque<Question>,
     lists: VecDeque<Question>,
@@ -65,8 +65,7 @@ impl Heal {
         Heal {
             is_on,
             on_gap,
-            young: HashMap::new(),
-            old: HashMap::new(),
+            tries: Generations::new(GENERATION_MAX),
             repos: VecDeque::new(),
             lists: VecDeque::new(),
             frames: VecDeque::new(),
@@ -91,7 +90,7 @@ impl Heal {
     }
 
     fn tried(&self, did: &str) -> Option<&Try> {
-        self.young.get(did).or_else(|| self.old.get(did))
+        self.tries.get(did)
     }
 
     /// Notes what came of a try.
@@ -100,10 +99,7 @@ impl Heal {
             Some(tried) if !is_healed => (tried.pause * 2).min(PAUSE_MAX),
             _ => PAUSE,
         };
-        if self.young.len() >= GENERATION_MAX {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(did.into(), Try { next: Instant::now() + pause, pause });
+        self.tries.insert(did.into(), Try { next: Instant::now() + pause, pause });
     }
 
     /// A `repo` frame that is to go on before anything else of its account.

@@ -1,8 +1,8 @@
 //! Answers of the directory, remembered: "no" and silence included, and no more than so many.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
+use crate::generations::Generations;
 use crate::identity::Identity;
 use crate::resolve::{Answer, Question};
 
@@ -31,32 +31,24 @@ pub(crate) struct Record {
     pub(crate) changed: bool,
 }
 
-/// What is remembered. Two generations: when the younger one is full, the older is forgotten.
-/// What was asked for since has moved over by then, so what is in use stays.
+/// What is remembered. What is asked for is young again, so what is in use stays.
 #[derive(Debug)]
-pub(crate) struct Known {
-    young: HashMap<Box<str>, Record>,
-    old: HashMap<Box<str>, Record>,
-    generation_max: usize,
-}
+pub(crate) struct Known(Generations<Record>);
 
 impl Known {
     /// Nothing yet, and never more than two generations of so many accounts.
     pub(crate) fn new(generation_max: usize) -> Known {
-        Known { young: HashMap::new(), old: HashMap::new(), generation_max }
+        Known(Generations::new(generation_max))
     }
 
     /// What is remembered of an account.
     pub(crate) fn get(&mut self, did: &str) -> Option<&mut Record> {
-        if let Some((did, record)) = self.old.remove_entry(did) {
-            self.put(did, record);
-        }
-        self.young.get_mut(did)
+        self.0.renew(did)
     }
 
     /// Remembers an answer. Silence takes nothing away from what was said before.
     pub(crate) fn insert(&mut self, question: &Question, answer: Answer, at: Instant) {
-        let before = self.old.remove(&question.did).or_else(|| self.young.remove(&question.did));
+        let before = self.0.remove(&question.did);
         let with_history = question.history;
         let said = |identity, silent| Record {
             identity,
@@ -72,14 +64,7 @@ impl Known {
             (Answer::Silence, Some(before)) => Record { silent: true, at, ..before },
             (Answer::Silence, None) => Record { with_history: false, ..said(None, true) },
         };
-        self.put(question.did.clone(), record);
-    }
-
-    fn put(&mut self, did: Box<str>, record: Record) {
-        if self.young.len() >= self.generation_max {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(did, record);
+        self.0.insert(question.did.clone(), record);
     }
 }
 
@@ -101,7 +86,7 @@ mod tests {
             assert!(known.get("did:plc:0").is_some(), "asked for each time, at {number}");
         }
         assert!(known.get("did:plc:1").is_none());
-        assert!(known.young.len() + known.old.len() <= 2 * max);
+        assert!(known.0.len() <= 2 * max);
     }
 
     #[test]

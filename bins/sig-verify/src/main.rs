@@ -7,6 +7,7 @@ mod rules;
 mod verify;
 
 mod activity;
+mod generations;
 mod heads;
 mod heal;
 mod judge;
