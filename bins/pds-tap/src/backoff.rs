@@ -40,7 +40,7 @@ impl Backoff {
         };
         let pause = self.next.min(longest);
         self.next = (self.next * 2).min(DAY);
-        if pause == DAY { DAY + jittered(HOUR) } else { jittered(pause) }
+        if pause == DAY { long() } else { jittered(pause) }
     }
 
     /// The host works: the next failure is a first one.

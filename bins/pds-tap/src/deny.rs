@@ -35,12 +35,9 @@ impl Deny {
         let mut deny = Self::default();
         for path in files {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            for (number, line) in text.lines().enumerate() {
-                let line = line.split_once('#').map_or(line, |(front, _)| front).trim();
-                if !line.is_empty() {
-                    let place = || format!("{}: line {}", path.display(), number + 1);
-                    deny.add(line).with_context(place)?;
-                }
+            for (number, line) in crate::hosts::entries(&text) {
+                let place = || format!("{}: line {number}", path.display());
+                deny.add(line).with_context(place)?;
             }
         }
         Ok(deny)

@@ -24,6 +24,16 @@ impl Target {
     }
 }
 
+/// The entries of a file, each with the number of its line: one a line; blank lines and what is
+/// behind a `#` don't count.
+pub(crate) fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = (1..).zip(text.lines());
+    let lines = lines.map(|(number, line)| {
+        (number, line.split_once('#').map_or(line, |(front, _)| front).trim())
+    });
+    lines.filter(|(_, line)| !line.is_empty())
+}
+
 /// Reads a host as people write it: `wss://`, `ws://`, `https://`, `http://` or a bare name, with
 /// or without the path that every host has.
 ///

@@ -184,13 +184,8 @@ impl List {
                 }
             };
             let (mut hosts, mut left_out) = (Vec::new(), 0);
-            for (number, line) in text.lines().enumerate() {
-                let line = line.split_once('#').map_or(line, |(front, _)| front).trim();
-                if line.is_empty() {
-                    continue;
-                }
-                let endpoint =
-                    hosts::parse(line).with_context(|| format!("line {}", number + 1))?;
+            for (number, line) in hosts::entries(&text) {
+                let endpoint = hosts::parse(line).with_context(|| format!("line {number}"))?;
                 match line.contains("://") || hosts::is_for_all(&endpoint, policy) {
                     true => hosts.push(endpoint),
                     false => left_out += 1,

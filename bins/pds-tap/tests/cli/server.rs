@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use atproto::cbor::write::{head, text};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tungstenite::handshake::server::{Request, Response};
@@ -445,30 +446,4 @@ pub fn error(name: &str) -> Vec<u8> {
     let mut out = b"\xa1\x62op\x20\xa1\x65error".to_vec();
     text(&mut out, name);
     out
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    head(out, 3, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// A CBOR head in its shortest form.
-fn head(out: &mut Vec<u8>, major: u8, value: u64) {
-    let major = major << 5;
-    match value {
-        0..24 => out.push(major | value as u8),
-        24..0x100 => out.extend_from_slice(&[major | 24, value as u8]),
-        0x100..0x1_0000 => {
-            out.push(major | 25);
-            out.extend_from_slice(&(value as u16).to_be_bytes());
-        }
-        0x1_0000..0x1_0000_0000 => {
-            out.push(major | 26);
-            out.extend_from_slice(&(value as u32).to_be_bytes());
-        }
-        _ => {
-            out.push(major | 27);
-            out.extend_from_slice(&value.to_be_bytes());
-        }
-    }
 }
