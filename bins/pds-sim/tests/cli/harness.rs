@@ -184,7 +184,8 @@ pub fn subscribe_tls(url: &str, ca: &Path, cursor: Option<i64>) -> Result<Client
     let ip = address.split(':').next().unwrap().to_owned();
     let name = ServerName::try_from(ip).unwrap();
     let tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let tcp = TcpStream::connect(address).unwrap();
+    // Where nobody is at home, and where somebody leaves in this moment.
+    let tcp = TcpStream::connect(address).map_err(|error| error.to_string())?;
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     tungstenite::client(request(url, cursor), rustls::StreamOwned::new(tls, tcp))
         .map(|(socket, _)| Client(socket))

@@ -81,10 +81,10 @@ fn connections_break_and_hosts_go_away_and_what_they_had_to_say_is_there_afterwa
     let ca = sim.path("ca.pem");
     let (mut next, mut parts) = (FIRST, 0);
     while next < FIRST + 100 {
-        parts += 1;
-        let cursor = (next > FIRST).then_some(next - 1).or(Some(0)).filter(|_| parts > 1);
+        let cursor = if next > FIRST { Some(next - 1) } else { Some(0) };
         // Away, it lets nobody in.
         let Ok(mut client) = subscribe_tls(sim.host(0), &ca, cursor) else { continue };
+        parts += 1;
         while let Some(bytes) = client.try_next() {
             let event = event(&bytes);
             if event.t == "#info" {
