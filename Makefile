@@ -10,10 +10,11 @@ HOSTS := 10000
 RATE := 5000
 SECONDS := 600
 CHURN := 0
+CHROMIUM := chromium
 PEERS := cd tests/peers && $(CARGO) run --release --locked --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage fuzz bench bench-index bench-audit siege soak install uninstall clean
+.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-index bench-audit siege soak install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +45,10 @@ lint: setup ## Format and clippy, warnings denied
 
 sabotage: setup ## Every event of a capture, damaged in each of many ways: which rule refuses it
 	SABOTAGE_EVERY=1 $(CARGO) test --release --package sig-verify --test sabotage --locked -- --nocapture --test-threads 1
+
+status-page: setup ## The page of ghost-mon in headless Chromium, with a screenshot (CHROMIUM=)
+	CHROMIUM=$(CHROMIUM) SCREENSHOT=$(CURDIR)/target/status.png \
+		$(CARGO) test --package ghost-mon --test served --locked browser
 
 fuzz: setup ## Fuzz each parser of what comes from outside, FUZZ_SECONDS (20) each; needs nightly
 	@pipelines/fuzz

@@ -32,7 +32,9 @@ pub(crate) struct Meter<'c> {
 impl<'c> Meter<'c> {
     pub(crate) fn new(cli: &'c Cli, dir: &Path) -> anyhow::Result<Meter<'c>> {
         let stats = cli.stats();
-        stats.set_output(&dir.display().to_string());
+        // A monitor has a folder of its own to begin from.
+        let place = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        stats.set_output(&place.display().to_string());
         Ok(Meter {
             cli,
             dir: dir.to_owned(),

@@ -47,7 +47,7 @@ fn has_said(stage: &Stage) -> bool {
 fn of_pipeline(plan: &Plan, members: &[usize]) -> Vec<String> {
     let mut waiting: BTreeMap<usize, Waiting> = BTreeMap::new();
     for stage in members.iter().copied() {
-        let label = || plan.stages[stage].page.label().to_owned();
+        let label = || plan.stages[stage].label.clone();
         let recent = &plan.stages[stage].recent;
         if recent.output_wait >= WAITS && recent.output_wait >= recent.input_wait {
             let pace = follow(plan, stage, forward);
@@ -113,7 +113,7 @@ fn sentence(pace: &Stage, waiting: &Waiting) -> String {
     if !for_more.is_empty() {
         parts.push(format!("{} {} for more", and(for_more), verb(for_more)));
     }
-    format!("{} sets the pace{}: {}.", pace.page.label(), doing(pace), parts.join(", "))
+    format!("{} sets the pace{}: {}.", pace.label, doing(pace), parts.join(", "))
 }
 
 /// What a stage does with its time, as it stands in a sentence.
@@ -140,7 +140,7 @@ fn alone(plan: &Plan, members: &[usize]) -> Vec<String> {
     match said.as_slice() {
         [] => vec![],
         [only] if members.len() == 1 => {
-            vec![format!("{}: {}.", only.page.label(), doing(only).trim_start_matches(", "))]
+            vec![format!("{}: {}.", only.label, doing(only).trim_start_matches(", "))]
         }
         _ => vec!["no stage waits for another.".into()],
     }

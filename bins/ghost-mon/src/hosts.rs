@@ -125,7 +125,7 @@ pub(crate) fn table(hosts: &[&Host], now_ns: u64, rank: u8) -> Vec<Line> {
 }
 
 /// A host's state in a word.
-fn word(state: HostState) -> &'static str {
+pub(crate) fn word(state: HostState) -> &'static str {
     match state {
         HostState::Waiting => "waiting",
         HostState::Connected => "connected",

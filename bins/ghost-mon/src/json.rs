@@ -15,10 +15,13 @@
 //! | `queue_bytes`, `queue_bytes_max` | waiting in the input joints, and what they hold (0: not known) |
 //! | `last_event_ns` | when an event was last taken in, unix ns, or null |
 //! | `input_wait_ns`, `output_wait_ns` | time spent waiting since the start |
-//! | `refusals`, `counts`, `gauges` | the tool's own numbers by name; `refusals` by rule |
+//! | `label` | what tells it from all others: its name, with a number if there are several |
+//! | `refusals`, `unproved`, `counts`, `gauges` | the tool's own numbers by name; `refusals` and what was left `unproved` by rule |
+//! | `resident_bytes`, `cpu_ns` | memory and processor time of its process, or null |
+//! | `archive` | only of archive-pack: `path`, `free_bytes` there, `days_until_full` at the pace of this run (or null), `raw_bytes` of the events stored in this run, `stored_bytes` that they take, `saved_share` (or null) |
 //! | `hosts` | only of a tool that listens to many: `connected`, `waiting`, `dead`, `refused` are how many; `loudest` and `slowest` five hosts each, as below |
 //! | `latency`, `age` | `count`, `sum_ns`, `p50_ns`, `p99_ns`, `p999_ns` (null if nothing was counted) since the start: time in the tool, and time since receipt off the network |
-//! | `recent` | `seconds`, `events_in_per_s`, `events_out_per_s`, `refused_per_s`, `dropped_per_s`, `bytes_in_per_s`, `bytes_out_per_s`, `input_wait_share`, `output_wait_share`, `latency`, `age`: between this round and the one before |
+//! | `recent` | `seconds`, `events_in_per_s`, `events_out_per_s`, `refused_per_s`, `dropped_per_s`, `bytes_in_per_s`, `bytes_out_per_s`, `input_wait_share`, `output_wait_share`, `cores` (processor time, 1 is one core, or null), `latency`, `age`: between this round and the one before |
 //!
 //! With `--hosts` a line for each host follows the one of its tool:
 //!
@@ -37,15 +40,17 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stats::{Histogram, Kind, State};
 
+use crate::disk::Disk;
 use crate::hosts::{self, Hosts, One, Roll};
 use crate::pipeline::Plan;
 use crate::sample::{Recent, Stage};
 
 #[derive(Serialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     r#type: &'static str,
     tool: &'a str,
     name: Option<&'a str>,
+    label: &'a str,
     release: &'a str,
     pid: u64,
     start_ns: u64,
@@ -70,13 +75,43 @@ struct Line<'a> {
     input_wait_ns: u64,
     output_wait_ns: u64,
     refusals: BTreeMap<&'a str, u64>,
+    unproved: BTreeMap<&'a str, u64>,
     counts: BTreeMap<&'a str, u64>,
     gauges: BTreeMap<&'a str, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<Hosts<'a>>,
+    resident_bytes: Option<u64>,
+    cpu_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<Archive<'a>>,
     latency: Times,
     age: Times,
     recent: Window,
+}
+
+#[derive(Serialize)]
+struct Archive<'a> {
+    path: &'a str,
+    free_bytes: u64,
+    days_until_full: Option<f64>,
+    raw_bytes: u64,
+    stored_bytes: u64,
+    saved_share: Option<f64>,
+}
+
+impl<'a> From<&'a Disk> for Archive<'a> {
+    fn from(disk: &'a Disk) -> Self {
+        Self {
+            path: &disk.path,
+            free_bytes: disk.free_bytes,
+            days_until_full: Some(disk.days_until_full())
+                .filter(|days| days.is_finite())
+                .map(rounded),
+            raw_bytes: disk.raw_bytes,
+            stored_bytes: disk.stored_bytes,
+            saved_share: disk.saved().map(rounded),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,6 +134,7 @@ struct Window {
     bytes_out_per_s: f64,
     input_wait_share: f64,
     output_wait_share: f64,
+    cores: Option<f64>,
     latency: Times,
     age: Times,
 }
@@ -127,6 +163,7 @@ impl From<&Recent> for Window {
             bytes_out_per_s: rounded(recent.bytes_out_per_s),
             input_wait_share: rounded(recent.input_wait),
             output_wait_share: rounded(recent.output_wait),
+            cores: recent.cores.map(rounded),
             latency: (&recent.latency).into(),
             age: (&recent.age).into(),
         }
@@ -158,6 +195,7 @@ impl<'a> Line<'a> {
             r#type: "stage",
             tool: &page.tool,
             name: page.name.as_deref(),
+            label: &stage.label,
             release: &page.release,
             pid: page.pid,
             start_ns: page.start_ns,
@@ -182,9 +220,13 @@ impl<'a> Line<'a> {
             input_wait_ns: counts.input_wait_ns,
             output_wait_ns: counts.output_wait_ns,
             refusals: named(Kind::Refusal),
+            unproved: named(Kind::Unproved),
             counts: named(Kind::Count),
             gauges: named(Kind::Gauge),
             hosts: Roll::of(&page.hosts).map(Hosts::from),
+            resident_bytes: stage.vitals.map(|vitals| vitals.resident_bytes),
+            cpu_ns: stage.vitals.map(|vitals| vitals.cpu_ns),
+            archive: stage.disk.as_ref().map(Archive::from),
             latency: (&page.latency).into(),
             age: (&page.age).into(),
             recent: (&stage.recent).into(),
@@ -200,11 +242,17 @@ struct HostLine<'a> {
     host: One<'a>,
 }
 
+/// All tools, in order.
+pub(crate) fn stages(plan: &Plan) -> impl Iterator<Item = Line<'_>> {
+    let stages = plan.stages.iter().zip(&plan.pipelines).enumerate();
+    stages.map(|(position, (stage, pipeline))| Line::of(stage, *pipeline, position))
+}
+
 /// The lines of one round, with so many hosts of each tap.
 pub(crate) fn lines(plan: &Plan, hosts: usize) -> anyhow::Result<Vec<u8>> {
     let mut text = vec![];
-    for (position, (stage, pipeline)) in plan.stages.iter().zip(&plan.pipelines).enumerate() {
-        serde_json::to_writer(&mut text, &Line::of(stage, *pipeline, position))?;
+    for (line, stage) in stages(plan).zip(&plan.stages) {
+        serde_json::to_writer(&mut text, &line)?;
         text.push(b'\n');
         for host in hosts::listed(&stage.page.hosts, hosts) {
             let line = HostLine { r#type: "host", tap: stage.page.pid, host: host.into() };

@@ -1,18 +1,26 @@
 //! Watches the running tools of a pipeline: arguments and wiring.
 
 mod diagnosis;
+mod disk;
 mod figures;
+mod health;
+mod history;
 mod hosts;
 mod json;
 mod pipeline;
+mod prometheus;
 mod report;
 mod sample;
 mod screen;
+mod serve;
+mod status;
 mod style;
 mod summary;
+mod vitals;
 mod watch;
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +29,7 @@ use cli::units::Span;
 use cli::{Cli, Common, Tool};
 
 use crate::style::{Color, Style, is_dumb};
-use crate::watch::{Form, Watch};
+use crate::watch::{Audience, Form, Watch};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVAL_ONCE: Duration = Duration::from_millis(250);
@@ -49,6 +57,15 @@ struct Args {
     #[arg(long, value_name = "DURATION")]
     interval: Option<Span>,
 
+    /// Serve metrics for Prometheus (/metrics), /healthz and a page for people over HTTP there, in
+    /// place of a screen (--once and --json go before it)
+    #[arg(long, value_name = "ADDR", env = "SOVEREIGN_LISTEN")]
+    listen: Option<SocketAddr>,
+
+    /// How long a stage may take nothing in before /healthz says 503
+    #[arg(long, value_name = "DURATION", default_value = "60s", env = "SOVEREIGN_FRESH")]
+    fresh: Span,
+
     /// Sum up pages that tools kept with --stats, in place of what runs
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["once", "json", "hosts", "interval", "dir"])]
     report: Vec<PathBuf>,
@@ -67,7 +84,7 @@ struct Args {
 
 impl Tool for Args {
     const NAME: &'static str = "ghost-mon";
-    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --once --hosts 20\nghost-mon --report stats/*";
+    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --once --hosts 20\nghost-mon --listen 127.0.0.1:9464\nghost-mon --report stats/*";
 
     fn common(&self) -> &Common {
         &self.common
@@ -88,7 +105,9 @@ impl Tool for Args {
         let style = Style::of_stdout(self.color);
         let form = if self.json { Form::Json } else { Form::Text(style) };
         let mut watch = Watch::new(cli, self.dir, self.hosts);
-        if self.once {
+        if let Some(address) = self.listen.filter(|_| !self.once && !self.json) {
+            watch.serve(&Audience { address, fresh: self.fresh.0 }, interval)
+        } else if self.once {
             watch.once(form, self.interval.map_or(INTERVAL_ONCE, |span| span.0))
         } else if self.json || is_dumb() || !std::io::stdout().is_terminal() {
             watch.follow(form, interval)

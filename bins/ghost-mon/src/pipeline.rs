@@ -61,7 +61,9 @@ impl Plan {
         });
         let pipelines = pipelines.collect();
         let mut unordered: Vec<_> = stages.into_iter().map(Some).collect();
-        let stages = order.iter().filter_map(|from| unordered[*from].take()).collect();
+        let mut stages: Vec<Stage> =
+            order.iter().filter_map(|from| unordered[*from].take()).collect();
+        tell_apart(&mut stages);
         Self { stages, pipelines, joints }
     }
 
@@ -78,6 +80,23 @@ impl Plan {
     /// The joints that a stage writes to.
     pub(crate) fn joints_out_of(&self, stage: usize) -> impl Iterator<Item = &Joint> {
         self.joints.iter().filter(move |joint| joint.from == stage)
+    }
+}
+
+/// Gives stages of one name numbers, so that each has a label of its own.
+fn tell_apart(stages: &mut [Stage]) {
+    let mut taken = BTreeSet::new();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    for stage in stages {
+        let name = stage.page.label().to_owned();
+        let number = numbers.entry(name.clone()).or_insert(0);
+        loop {
+            *number += 1;
+            stage.label = if *number == 1 { name.clone() } else { format!("{name}-{number}") };
+            if taken.insert(stage.label.clone()) {
+                break;
+            }
+        }
     }
 }
 
@@ -173,7 +192,8 @@ pub(crate) mod tests {
             outputs: texts(outputs),
             ..Snapshot::default()
         };
-        Stage { page, recent: Default::default() }
+        let label = tool.into();
+        Stage { label, page, recent: Default::default(), vitals: None, disk: None }
     }
 
     fn plan(stages: Vec<Stage>) -> (String, Vec<usize>, Vec<(usize, usize)>) {
@@ -237,5 +257,13 @@ pub(crate) mod tests {
         let stages = (0..300).map(|_| stage("x", &["ring:a"], &["ring:a"])).collect();
         let plan = Plan::of(stages);
         assert_eq!((plan.stages.len(), plan.joints.len()), (300, JOINTS_MAX));
+    }
+
+    #[test]
+    fn tools_of_one_name_are_told_apart() {
+        let stages = ["a", "a-2", "a", "a"].map(|tool| stage(tool, &[], &[]));
+        let labels: BTreeSet<String> =
+            Plan::of(stages.into()).stages.into_iter().map(|stage| stage.label).collect();
+        assert_eq!(labels.into_iter().collect::<Vec<_>>().join(" "), "a a-2 a-2-2 a-3");
     }
 }

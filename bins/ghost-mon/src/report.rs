@@ -147,7 +147,7 @@ fn row(stage: &Stage, latencies: Latencies) -> Line {
         Latencies::Start => &page.latency,
         Latencies::Recent => &recent.latency,
     };
-    let mut line = Line::of(STAGES, Paint::Bold, &format!("{:<NAME_CELLS$}", name(page.label())));
+    let mut line = Line::of(STAGES, Paint::Bold, &format!("{:<NAME_CELLS$}", name(&stage.label)));
     let (came, went) = (rate(recent.events_in_per_s), rate(recent.events_out_per_s));
     line.push(Paint::Plain, &format!("{came:>8}{went:>8}"));
     let paint = if recent.refused_per_s > 0.0 { Paint::Bad } else { Paint::Plain };
@@ -222,7 +222,7 @@ fn joint(plan: &Plan, stage: usize, style: Style) -> Option<Line> {
     line.push(Paint::Dim, &format!(" {}/s", show_bytes(flow)));
     // A branch is drawn under another stage than the one it comes from.
     let strangers = joints.iter().filter(|joint| joint.from + 1 != stage);
-    let strangers: Vec<_> = strangers.map(|joint| plan.stages[joint.from].page.label()).collect();
+    let strangers: Vec<_> = strangers.map(|joint| plan.stages[joint.from].label.as_str()).collect();
     if !strangers.is_empty() {
         line.push(Paint::Dim, &format!(", from {}", strangers.join(" ")));
     }
@@ -282,7 +282,7 @@ fn refusals(plan: &Plan) -> Option<String> {
             } else {
                 format!(" ({})", by_rule.join(", "))
             };
-            parts.push(format!("{} {}{rules}", stage.page.label(), count(total)));
+            parts.push(format!("{} {}{rules}", stage.label, count(total)));
         }
     }
     (!parts.is_empty()).then(|| format!("refused so far: {}", parts.join("; ")))
@@ -292,7 +292,7 @@ fn refusals(plan: &Plan) -> Option<String> {
 fn duplicates(plan: &Plan) -> Option<String> {
     let stages = plan.stages.iter().filter(|stage| stage.page.counts.dropped > 0);
     let parts: Vec<_> = stages
-        .map(|stage| format!("{} {}", stage.page.label(), count(stage.page.counts.dropped)))
+        .map(|stage| format!("{} {}", stage.label, count(stage.page.counts.dropped)))
         .collect();
     (!parts.is_empty()).then(|| format!("duplicates dropped so far: {}", parts.join("; ")))
 }
@@ -308,7 +308,7 @@ fn delays(plan: &Plan, latencies: Latencies) -> impl Iterator<Item = String> {
             Latencies::Recent => &stage.recent.age,
         };
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| percentile(age, share));
-        let label = stage.page.label();
+        let label = &stage.label;
         Some(format!("receipt to {label}: p50 {p50}, p99 {p99}, p99.9 {p999}"))
     };
     (0..plan.pipeline_count()).filter_map(of_pipeline)

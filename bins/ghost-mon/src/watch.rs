@@ -3,18 +3,22 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cli::{Cli, OutputClosed};
-use stats::{Error, Skipped, Snapshot};
+use stats::{Error, Reader, Skipped};
 
+use crate::history::History;
 use crate::json;
 use crate::pipeline::Plan;
 use crate::report::{self, Latencies};
 use crate::sample::{self, Stage};
 use crate::screen::{Screen, Woken, pause};
+use crate::serve::Server;
+use crate::status::Status;
 use crate::style::Style;
 
 /// How a round is put into words where there is no screen.
@@ -26,27 +30,34 @@ pub(crate) enum Form {
     Json,
 }
 
+/// For whom it is served, and how long a stage may be silent before that is not well.
+pub(crate) struct Audience {
+    pub(crate) address: SocketAddr,
+    pub(crate) fresh: Duration,
+}
+
 /// Looks at the pages in a directory, each time compared with the time before.
 pub(crate) struct Watch<'c> {
     cli: &'c Cli,
     dir: Option<PathBuf>,
     /// How many hosts of each tap are listed.
     hosts: usize,
-    last: Vec<Snapshot>,
+    reader: Reader,
+    last: Vec<Stage>,
     /// Files that were complained of already.
     said: HashSet<PathBuf>,
 }
 
 impl<'c> Watch<'c> {
     pub(crate) fn new(cli: &'c Cli, dir: Option<PathBuf>, hosts: usize) -> Self {
-        Self { cli, dir, hosts, last: vec![], said: HashSet::new() }
+        Self { cli, dir, hosts, reader: Reader::default(), last: vec![], said: HashSet::new() }
     }
 
     fn look(&mut self) -> anyhow::Result<(Plan, Vec<Skipped>)> {
-        let reading = sample::read(self.dir.as_ref())?;
-        let stages = reading.pages.iter().map(|page| Stage::of(page.clone(), &self.last));
+        let reading = sample::read(&mut self.reader, self.dir.as_ref())?;
+        let stages = reading.pages.into_iter().map(|page| Stage::of(page, &self.last));
         let plan = Plan::of(stages.collect());
-        self.last = reading.pages;
+        self.last.clone_from(&plan.stages);
         Ok((plan, reading.skipped))
     }
 
@@ -96,6 +107,29 @@ impl<'c> Watch<'c> {
                     text.push('\n');
                 }
                 print(text.as_bytes())
+            }
+        }
+    }
+
+    /// Serves what is seen over HTTP, until a signal comes.
+    pub(crate) fn serve(&mut self, to: &Audience, interval: Duration) -> anyhow::Result<()> {
+        let mut server = Server::bind(to.address)?;
+        self.cli.info(format_args!("listening on http://{}/", server.address()?));
+        let mut history = History::default();
+        self.look()?;
+        loop {
+            let (plan, skipped) = self.look()?;
+            self.complain(&skipped);
+            history.take(&plan);
+            let told = Status {
+                plan: &plan,
+                history: &history,
+                interval,
+                limit: to.fresh,
+                time_ns: cli::now_ns(),
+            };
+            if server.serve(&told, Instant::now() + interval, self.cli.stop_fd())? {
+                return Ok(());
             }
         }
     }

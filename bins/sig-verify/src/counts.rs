@@ -13,8 +13,10 @@ pub(crate) struct Counts {
     unchecked: Counter,
     answers: Counter,
     silences: Counter,
-    /// Asked for when its rule occurs first, so that the page shows what happened.
-    rules: Vec<Option<Counter>>,
+    /// By rule, of events refused and of those left unproved. Asked for when the rule occurs first,
+    /// so that the page shows what happened.
+    refused_by: Vec<Option<Counter>>,
+    unproved_by: Vec<Option<Counter>>,
     events: u64,
     ok: u64,
     refused: u64,
@@ -28,7 +30,8 @@ impl Counts {
             unchecked: stats.named("unchecked"),
             answers: stats.named("answers"),
             silences: stats.named("no-answers"),
-            rules: vec![None; RULES_MAX],
+            refused_by: vec![None; RULES_MAX],
+            unproved_by: vec![None; RULES_MAX],
             events: 0,
             ok: 0,
             refused: 0,
@@ -50,10 +53,14 @@ impl Counts {
             cli.stats().refused(1);
         }
         let rule = verdict.rule.unwrap_or(Rule(0));
+        let is_unproved = verdict.status == Status::Unchecked;
+        let rules = if is_unproved { &mut self.unproved_by } else { &mut self.refused_by };
         if let Some(name) = rule.name()
-            && let Some(counter) = self.rules.get_mut(usize::from(rule.0))
+            && let Some(counter) = rules.get_mut(usize::from(rule.0))
         {
-            counter.get_or_insert_with(|| cli.stats().refusal(name)).add(1);
+            let stats = cli.stats();
+            let make = || if is_unproved { stats.unproved(name) } else { stats.refusal(name) };
+            counter.get_or_insert_with(make).add(1);
         }
     }
 

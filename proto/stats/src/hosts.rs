@@ -208,11 +208,11 @@ impl Drop for HostTable {
     }
 }
 
-/// Reads a table.
+/// Reads a table and its count of edits; `None` if that is what it was at an earlier reading.
 ///
 /// # Errors
 /// [`Error::Read`], and all that the layout forbids.
-pub(crate) fn read(path: &Path) -> Result<Vec<Host>, Error> {
+pub(crate) fn read(path: &Path, before: Option<u64>) -> Result<Option<(u64, Vec<Host>)>, Error> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(Error::Read)?;
     for _ in 0..ATTEMPTS {
@@ -226,8 +226,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Host>, Error> {
             let limit = expected as u64;
             return Err(Error::Limit { offset: 0, found: metadata.len(), limit });
         }
-        let mut copy = vec![0; bytes];
         let mut edits = [0; WORD_BYTES];
+        file.read_exact_at(&mut edits, AT_EDITS as u64).map_err(Error::Read)?;
+        if Some(u64::from_le_bytes(edits)) == before {
+            return Ok(None);
+        }
+        let mut copy = vec![0; bytes];
         let read = file
             .read_exact_at(&mut copy, 0)
             .and_then(|()| file.read_exact_at(&mut edits, AT_EDITS as u64));
@@ -236,7 +240,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Host>, Error> {
         match decode(&copy) {
             Err(Error::Busy) => {}
             _ if torn => {}
-            result => return result,
+            result => return result.map(|hosts| Some((u64::from_le_bytes(edits), hosts))),
         }
         std::thread::yield_now();
     }
@@ -299,6 +303,10 @@ mod tests {
         HostTable::make(dir.join("sovereign-hosts-a-1-2")).unwrap()
     }
 
+    fn read_anew(path: &Path) -> Result<Vec<Host>, Error> {
+        read(path, None).map(|table| table.unwrap().1)
+    }
+
     fn connected(name: &str) -> Host<&str> {
         Host { name, state: HostState::Connected, ..Host::default() }
     }
@@ -321,14 +329,15 @@ mod tests {
         let long = format!("{}.example", "x".repeat(100));
         let hosts = [connected("a.example"), full.clone(), connected(&long), connected("c\u{1b}")];
         assert_eq!(table.write(hosts.into_iter()).unwrap(), 4);
-        let read_back = read(&table.path).unwrap();
+        let read_back = read_anew(&table.path).unwrap();
         assert_eq!(read_back[0], Host { name: "a.example".into(), ..owned(connected("")) });
         assert_eq!(read_back[1], owned(full));
         assert_eq!(read_back[2].name, long[long.len() - 64..]);
         assert_eq!(read_back[3].name, "c?");
         // Fewer hosts leave nothing of the others behind.
         table.write([connected("z.example")].into_iter()).unwrap();
-        let names: Vec<_> = read(&table.path).unwrap().into_iter().map(|host| host.name).collect();
+        let names: Vec<_> =
+            read_anew(&table.path).unwrap().into_iter().map(|host| host.name).collect();
         assert_eq!(names, ["z.example"]);
     }
 
@@ -389,7 +398,7 @@ mod tests {
             });
             while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
                 // Being written at each attempt is no fault.
-                let Ok(hosts) = read(&path) else { continue };
+                let Ok(hosts) = read_anew(&path) else { continue };
                 assert!(hosts.iter().all(|host| host.events == hosts[0].events));
             }
         });

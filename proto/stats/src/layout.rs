@@ -46,7 +46,8 @@
 //! | 32,768 | 32,768 | | 0 |
 //!
 //! What is not listed is zero. The kind of a named counter is 0 for a count that only grows, 1
-//! for a gauge, 2 for refusals by the rule of that name. A name that ends in `-bytes` or `-ns`
+//! for a gauge, 2 for refusals and 3 for events left unproved by the rule of that name; a reader
+//! takes others for gauges. A name that ends in `-bytes` or `-ns`
 //! counts those. The count of rows is raised after the row is filled in.
 //!
 //! An input or output is described by a text that is equal on both sides of a joint:

@@ -31,6 +31,7 @@ pub mod layout;
 mod memory;
 pub mod page;
 pub mod place;
+pub mod reader;
 pub mod snapshot;
 
 mod clock;
@@ -43,4 +44,5 @@ pub use hosts::{Host, HostState, HostTable};
 pub use joint::endpoint_of;
 pub use page::{Counter, Page};
 pub use place::dirs;
+pub use reader::Reader;
 pub use snapshot::{Counts, Kind, Named, Reading, Skipped, Snapshot, State};

@@ -256,6 +256,13 @@ impl Page {
         self.counter(rule, Kind::Refusal)
     }
 
+    /// A count of events that the rule of that name left unproved, neither proved nor refused,
+    /// otherwise like [`Page::named`].
+    #[must_use]
+    pub fn unproved(&self, rule: &str) -> Counter {
+        self.counter(rule, Kind::Unproved)
+    }
+
     fn counter(&self, name: &str, kind: Kind) -> Counter {
         let name = head(name, NAMED_NAME_BYTES);
         let words = self.shared.memory.words();

@@ -12,12 +12,9 @@ use std::sync::Arc;
 use crate::clock::{monotonic_ns, unix_ns};
 use crate::error::Error;
 use crate::histogram::Histogram;
-use crate::hosts::{self, Host};
+use crate::hosts::Host;
 use crate::layout::*;
-use crate::place::{Found, hosts_of, list, open};
-
-/// Pages read from one directory, which others may be able to write to.
-const PAGES_MAX: usize = 1_024;
+use crate::reader::Reader;
 
 /// Times that a page is read again because its description changed meanwhile.
 const ATTEMPTS: u32 = 8;
@@ -60,6 +57,8 @@ pub enum Kind {
     Gauge,
     /// Events refused by the rule of that name.
     Refusal,
+    /// Events that the rule of that name left unproved.
+    Unproved,
 }
 
 impl Kind {
@@ -71,6 +70,7 @@ impl Kind {
         match word {
             0 => Self::Count,
             2 => Self::Refusal,
+            3 => Self::Unproved,
             _ => Self::Gauge,
         }
     }
@@ -184,39 +184,10 @@ impl Snapshot {
     /// # Errors
     /// [`Error::List`]. A file that cannot be read is skipped and named in the result.
     pub fn read_all(dir: &Path) -> Result<Reading, Error> {
-        let mut reading = Reading::default();
-        for path in list(dir)? {
-            if reading.pages.len() == PAGES_MAX {
-                let error = Error::TooMany { limit: PAGES_MAX };
-                reading.skipped.push(Skipped { path, error });
-                break;
-            }
-            let read = open(&path).and_then(|found| match found {
-                Found::Alive(file) => Self::read(&file).map(|page| Some(page.with_hosts(&path))),
-                Found::Removed => {
-                    reading.removed += 1;
-                    Ok(None)
-                }
-                Found::Gone => Ok(None),
-            });
-            match read {
-                Ok(page) => reading.pages.extend(page),
-                Err(error) => reading.skipped.push(Skipped { path, error }),
-            }
-        }
-        Ok(reading)
+        Reader::default().read_all(dir)
     }
 
-    /// With the table of hosts that lies beside this page. One that can't be read costs no more
-    /// than itself: its writer may have ended meanwhile.
-    fn with_hosts(mut self, page: &Path) -> Self {
-        if self.host_rows > 0 {
-            self.hosts = hosts::read(&hosts_of(page)).unwrap_or_default().into();
-        }
-        self
-    }
-
-    fn read(file: &File) -> Result<Self, Error> {
+    pub(crate) fn read(file: &File) -> Result<Self, Error> {
         let expected = PAGE_BYTES as u64;
         let mut bytes = vec![0; PAGE_BYTES];
         for _ in 0..ATTEMPTS {
