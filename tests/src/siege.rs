@@ -4,7 +4,8 @@
 //! WebSocket to each; a reader at the end of its pipe knows every event by host and seq. So it is
 //! known of each event whether it came, how often, and how late. Memory and processor time are
 //! the system's own figures of the two processes. With churn, hosts go away all the time and come
-//! back, and what is asked is whether memory ends where it began.
+//! back, and what is asked is whether memory ends where it began: both figures are the middle of many
+//! readings, at the same work, once every host has spoken and just before the last event.
 
 mod process;
 mod reader;
@@ -88,11 +89,11 @@ impl Siege {
         let quiet_bytes = tap.memory();
         let (tap_cpu, sim_cpu) = (tap.cpu(), sim.cpu());
 
-        let mut memory = Memory { most: quiet_bytes, ..Memory::default() };
+        let mut memory = Memory::default();
         let truth = dir.join("truth.jsonl");
         let mut sent: Option<u64> = None;
         let (mut last, mut moved) = (0, Instant::now());
-        let (mut warm_bytes, mut first) = (0, None);
+        let mut first = None;
         while sent != Some(reader.count()) && moved.elapsed() < PATIENCE + settle {
             if sent.is_none() && truth.exists() {
                 sent = Some(total(&truth));
@@ -102,13 +103,11 @@ impl Siege {
                 (last, moved) = (count, Instant::now());
                 first.get_or_insert(moved);
             }
-            memory.look(began.elapsed(), tap.memory());
-            // By then each host has spoken.
-            let is_warm = first.is_some_and(|first| first.elapsed() >= self.warm_up());
-            if warm_bytes == 0 && (is_warm || sent.is_some()) {
-                warm_bytes = memory.now;
+            let bytes = tap.memory();
+            if let (Some(first), None) = (first, sent) {
+                memory.look(first.elapsed(), bytes);
             }
-            progress(&format!("{count} events, {} MiB", memory.now >> 20));
+            progress(&format!("{count} events, {} MiB", bytes >> 20));
             std::thread::sleep(Duration::from_millis(if sent.is_none() { 500 } else { 20 }));
         }
         let (tap_cpu, sim_cpu) = (tap.cpu() - tap_cpu, sim.cpu() - sim_cpu);
@@ -133,7 +132,6 @@ impl Siege {
             join,
             alone_bytes,
             quiet_bytes,
-            warm_bytes,
             end_bytes,
             memory,
             monitor,
@@ -145,8 +143,9 @@ impl Siege {
         })
     }
 
-    /// How long after the first event memory is what it will be: each host has spoken.
-    fn warm_up(&self) -> Duration {
+    /// How long after the first event memory is what it will be (each host has spoken), and over
+    /// how long it is read then, and again at the end.
+    fn minute(&self) -> Duration {
         Duration::from_secs((self.seconds / 4).min(60))
     }
 
@@ -199,10 +198,13 @@ impl Siege {
             behind: Duration::from_nanos(seen.counts["behind_ns_max"].as_u64().unwrap_or(0)),
             alone_bytes: seen.alone_bytes,
             quiet_bytes: seen.quiet_bytes,
-            warm_bytes: seen.warm_bytes,
             end_bytes: seen.end_bytes,
-            most_bytes: seen.memory.most,
-            series: seen.memory.series,
+            first_minute_bytes: seen.memory.middle(self.minute(), self.minute() * 2),
+            last_minute_bytes: seen
+                .memory
+                .middle(seen.memory.last().saturating_sub(self.minute()), Duration::MAX),
+            most_bytes: seen.memory.most(),
+            series: seen.memory.series(),
             listed: seen.monitor.hosts,
             listed_events: seen.monitor.events,
             listing: seen.monitor.took,
@@ -220,7 +222,6 @@ struct Seen {
     join: Duration,
     alone_bytes: u64,
     quiet_bytes: u64,
-    warm_bytes: u64,
     end_bytes: u64,
     memory: Memory,
     monitor: Monitor,
@@ -232,23 +233,41 @@ struct Seen {
     counts: serde_json::Value,
 }
 
-/// How much memory the tap had, and when.
+/// How much memory the tap had while events came, and how long after the first of them.
 #[derive(Debug, Default)]
-struct Memory {
-    now: u64,
-    most: u64,
-    /// Seconds and bytes, some of them.
-    series: Vec<(u64, u64)>,
-}
+struct Memory(Vec<(Duration, u64)>);
 
 impl Memory {
     fn look(&mut self, at: Duration, bytes: u64) {
+        self.0.push((at, bytes));
+    }
+
+    fn last(&self) -> Duration {
+        self.0.last().map_or(Duration::MAX, |(at, _)| *at)
+    }
+
+    fn most(&self) -> u64 {
+        self.0.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+    }
+
+    /// The middle one of the readings in this time.
+    fn middle(&self, from: Duration, to: Duration) -> u64 {
+        let within = self.0.iter().filter(|(at, _)| (from..to).contains(at));
+        let mut bytes: Vec<u64> = within.map(|(_, bytes)| *bytes).collect();
+        bytes.sort_unstable();
+        bytes.get(bytes.len() / 2).copied().unwrap_or(0)
+    }
+
+    /// Seconds and bytes, some of them.
+    fn series(&self) -> Vec<(u64, u64)> {
         const EVERY: u64 = 30;
-        self.now = bytes;
-        self.most = self.most.max(bytes);
-        if self.series.last().is_none_or(|(last, _)| at.as_secs() >= last + EVERY) {
-            self.series.push((at.as_secs(), bytes));
+        let mut series: Vec<(u64, u64)> = Vec::new();
+        for (at, bytes) in &self.0 {
+            if series.last().is_none_or(|(last, _)| at.as_secs() >= last + EVERY) {
+                series.push((at.as_secs(), *bytes));
+            }
         }
+        series
     }
 }
 

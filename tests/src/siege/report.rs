@@ -12,6 +12,9 @@ use crate::machine;
 /// The goal for the resident memory of a quiet connection.
 const GOAL_KIB: f64 = 48.0;
 
+/// Memory that has grown by more than this share did not end where it began.
+const GROWTH_MAX: f64 = 0.03;
+
 /// What was seen.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -35,16 +38,18 @@ pub struct Report {
     pub resets: u64,
     /// How late an event came to be at the most: what `pds-sim` could not do in time.
     pub behind: Duration,
-    /// Resident memory of the tap with one host, with all before any has spoken, at work when all
-    /// have (a minute later), silent again at the end, and at the most.
+    /// Resident memory of the tap with one host, with all before any has spoken, and silent again
+    /// at the end.
     pub alone_bytes: u64,
     /// See `alone_bytes`.
     pub quiet_bytes: u64,
     /// See `alone_bytes`.
-    pub warm_bytes: u64,
-    /// See `alone_bytes`.
     pub end_bytes: u64,
-    /// See `alone_bytes`.
+    /// The same at work: in the minute after the first, in the last one, and at the most.
+    pub first_minute_bytes: u64,
+    /// See `first_minute_bytes`.
+    pub last_minute_bytes: u64,
+    /// See `first_minute_bytes`.
     pub most_bytes: u64,
     /// The same over time: seconds and bytes.
     pub series: Vec<(u64, u64)>,
@@ -70,6 +75,16 @@ impl Report {
         self.lost + self.duplicates + self.foreign + self.backward == 0
             && self.sent == self.received
             && self.sent == self.siege.rate * self.siege.seconds
+    }
+
+    /// How much more memory the work takes at the end than at the beginning, as a share.
+    pub fn growth(&self) -> f64 {
+        self.last_minute_bytes as f64 / self.first_minute_bytes.max(1) as f64 - 1.0
+    }
+
+    /// Whether memory ends where it began.
+    pub fn is_flat(&self) -> bool {
+        self.growth() <= GROWTH_MAX
     }
 
     /// Resident memory of a quiet connection, in KiB: at the end, after all have spoken.
@@ -110,8 +125,10 @@ impl Report {
             "memory_bytes": {
                 "one_host": self.alone_bytes,
                 "all_silent": self.quiet_bytes,
-                "start": self.warm_bytes,
-                "end": self.end_bytes,
+                "all_silent_at_the_end": self.end_bytes,
+                "start": self.first_minute_bytes,
+                "end": self.last_minute_bytes,
+                "growth": self.growth(),
                 "max": self.most_bytes,
                 "series": self.series,
             },
@@ -156,12 +173,18 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "              {:.1} MiB with one host, {:.1} MiB before any spoke; {:.1} MiB at the start, \
-             {:.1} MiB at the end, {:.1} MiB at the most",
+            "              {:.1} MiB with one host, {:.1} MiB before any spoke, {:.1} MiB silent at the end",
             mib(self.alone_bytes),
             mib(self.quiet_bytes),
-            mib(self.warm_bytes),
             mib(self.end_bytes),
+        )?;
+        writeln!(
+            f,
+            "              at work: {:.1} MiB at the start, {:.1} MiB at the end ({:+.1} %), {:.1} MiB at \
+             the most",
+            mib(self.first_minute_bytes),
+            mib(self.last_minute_bytes),
+            self.growth() * 100.0,
             mib(self.most_bytes)
         )?;
         writeln!(
