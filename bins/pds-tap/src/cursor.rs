@@ -84,9 +84,9 @@ impl Cursor {
         }
     }
 
-    /// A host of which everything up to a seq of an epoch is stored.
+    /// A host of which everything up to a seq of an epoch is stored; 0 if it had said nothing.
     pub(crate) fn resumed(epoch: u32, seq: u64) -> Self {
-        Self { epoch, seq: Some(seq), ..Self::new(Start::Behind(0)) }
+        Self { epoch, seq: (seq > 0).then_some(seq), ..Self::new(Start::Behind(0)) }
     }
 
     /// The epoch, which counts how often the host has begun anew.
@@ -97,6 +97,13 @@ impl Cursor {
     /// The last seq handed on, if there is one.
     pub(crate) fn seq(&self) -> Option<u64> {
         self.seq
+    }
+
+    /// Up to which seq everything has been handed on. For a host that was joined live and has said
+    /// nothing it is 0: whoever goes on from there asks for its window, as after a break.
+    pub(crate) fn mark(&self) -> Option<u64> {
+        let is_silent = self.listened && self.start == Start::Live;
+        self.seq.or(is_silent.then_some(0))
     }
 
     /// A connection is about to be made: what to ask for, `None` for live.
@@ -188,6 +195,23 @@ mod tests {
         relay.join();
         relay.listening();
         assert_eq!(relay.join(), None);
+    }
+
+    #[test]
+    fn a_host_that_was_silent_has_a_mark_and_goes_on_at_its_beginning_without_a_hole() {
+        let mut cursor = Cursor::new(Start::Live);
+        cursor.join();
+        assert_eq!(cursor.mark(), None, "it was never reached");
+        cursor.listening();
+        assert_eq!(cursor.mark(), Some(0));
+        let mut relay = Cursor::new(Start::LiveAgain);
+        relay.listening();
+        assert_eq!(relay.mark(), None);
+        let mut resumed = Cursor::resumed(0, 0);
+        assert_eq!(resumed.join(), Some(0));
+        assert_eq!(resumed.outdated(), None);
+        assert_eq!(resumed.take(8), FIRST);
+        assert_eq!(resumed.mark(), Some(8));
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Tap<'_> {
                     self.quiet_since = now;
                 }
                 host.opened(now);
+                self.stream.joined(index, host);
                 self.stream.voice.info(format_args!("{}: connected", host.name()));
                 count
             }

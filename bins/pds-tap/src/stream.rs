@@ -88,6 +88,14 @@ impl<'c> Stream<'c> {
         &mut self.output
     }
 
+    /// A host is listened to from here on. One that stays silent is marked all the same, or after a
+    /// restart nothing would be known of it.
+    pub(crate) fn joined(&mut self, index: usize, host: &mut Host) {
+        if host.cursor.seq().is_none() && host.cursor.mark().is_some() {
+            self.move_on(index, host, MARK_EVERY);
+        }
+    }
+
     /// An event has come from the host of that index: hands it on, unless it came before.
     ///
     /// # Errors
@@ -245,10 +253,17 @@ impl<'c> Stream<'c> {
         if self.moved.is_empty() {
             return Ok(());
         }
+        let moved = std::mem::take(&mut self.moved);
+        for index in &moved {
+            if let Some(host) = hosts.get_mut(*index) {
+                self.introduce(host)?;
+            }
+        }
+        self.moved = moved;
         let marks = self.moved.drain(..).filter_map(|index| {
             let host = hosts.get_mut(index)?;
             host.moved = false;
-            let seq = host.cursor.seq()?;
+            let seq = host.cursor.mark()?;
             Some(Mark { host: host.id, epoch: host.cursor.epoch(), seq })
         });
         let time_ns = cli::now_ns();

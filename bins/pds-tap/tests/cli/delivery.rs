@@ -1,3 +1,5 @@
+use nix::sys::signal::Signal;
+
 use crate::server::{Call, Server, event, events, info};
 use crate::tap::{Seen, fed, tap};
 
@@ -140,6 +142,33 @@ fn the_archive_says_where_to_go_on() {
     assert_eq!(done.mark(1), Some((3, 19)));
     assert_eq!(found.cursors(), [Some(0)], "a host without a mark is joined at its beginning");
     assert_eq!(done.seqs(2), [1, 2, 3]);
+    done.holds_together();
+}
+
+#[test]
+fn a_host_that_was_silent_is_known_to_the_archive_and_asked_for_what_it_said_meanwhile() {
+    let server = Server::start(|mut call: Call| {
+        if call.number > 0 {
+            call.send(&info("OutdatedCursor"));
+            call.send_above(&events(1..=3));
+        }
+        call.hold();
+    });
+    let first = tap(&["--host", &server.url(), "-v"]);
+    first.says(": connected");
+    first.signal(Signal::SIGTERM);
+    let done = first.finish().ok();
+    assert_eq!((done.mark(1), done.seqs(1)), (Some((0, 0)), Vec::new()));
+    done.holds_together();
+
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("archive");
+    crate::tap::archive_with_mark(&archive, &server.name(), 0, 0);
+    let args = ["--host", &server.url(), "--resume", archive.to_str().unwrap()];
+    let done = tap(&args).stop_after(1, 3);
+    assert_eq!(server.cursors(), [None, Some(0)]);
+    assert_eq!((done.seqs(1), done.mark(1)), (vec![1, 2, 3], Some((0, 3))));
+    assert!(!done.stderr.contains("there is a hole"), "{}", done.stderr);
     done.holds_together();
 }
 

@@ -261,6 +261,12 @@ impl Done {
                 }
                 Seen::Mark(marks) => {
                     for (host, epoch, seq) in marks {
+                        assert!(named.contains(host), "host {host} is not named");
+                        if *seq == 0 {
+                            // It was joined, and has said nothing yet.
+                            assert_eq!(last.get(host), None, "mark of {host}");
+                            continue;
+                        }
                         assert_eq!(last.get(host), Some(&(*epoch, *seq)), "mark of {host}");
                         let before = marked.insert(*host, (*epoch, *seq));
                         assert!(before < Some((*epoch, *seq)));
