@@ -15,6 +15,13 @@ use crate::sample::Stage;
 /// Share of its time from which on a stage is said to wait.
 const WAITS: f64 = 0.3;
 
+/// Share of its work that a stage has to compute for it to be the processor that bounds it; a
+/// stage that computes less waits for something that it calls work, such as a sync.
+const COMPUTES: f64 = 0.6;
+
+/// Tools whose input is the network.
+const NETWORK_TOOLS: [&str; 2] = ["pds-tap", "plc-fetch"];
+
 /// Joints that are followed to find who is waited for.
 const STEPS_MAX: usize = 64;
 
@@ -116,21 +123,49 @@ fn sentence(pace: &Stage, waiting: &Waiting) -> String {
     format!("{} sets the pace{}: {}.", pace.label, doing(pace), parts.join(", "))
 }
 
-/// What a stage does with its time, as it stands in a sentence.
+/// What a stage does with its time and what bounds it, as it stands in a sentence.
 fn doing(stage: &Stage) -> String {
     let recent = &stage.recent;
     if !has_said(stage) {
         String::new()
     } else if recent.output_wait >= WAITS && recent.output_wait >= recent.input_wait {
-        let output = and(&stage.page.outputs);
-        let output = if output.is_empty() { "its output".into() } else { output };
-        format!(", waiting {} of the time for {output} to take more", percent(recent.output_wait))
+        let outputs = &stage.page.outputs;
+        let output = if outputs.is_empty() { "its output".into() } else { and(outputs) };
+        let bound = if outputs.iter().any(|end| is_on_disk(end)) { "disk-bound, " } else { "" };
+        let share = percent(recent.output_wait);
+        format!(", {bound}waiting {share} of the time for {output} to take more")
     } else if recent.input_wait >= WAITS {
+        let bound = match stage.page.inputs.as_slice() {
+            ends if NETWORK_TOOLS.contains(&stage.page.tool.as_str())
+                || ends.iter().any(|end| end.contains("://")) =>
+            {
+                "network-bound, "
+            }
+            ends if ends.iter().any(|end| is_on_disk(end)) => "disk-bound, ",
+            _ => "",
+        };
         let share = percent(recent.input_wait);
-        format!(", itself waiting {share} of the time for its own input")
+        format!(", {bound}itself waiting {share} of the time for its own input")
     } else {
-        format!(", at work {} of the time", percent(recent.work()))
+        let share = percent(recent.work());
+        match recent.cores {
+            Some(cores) if cores >= COMPUTES * recent.work() => {
+                format!(", CPU-bound, at work {share} of the time")
+            }
+            Some(cores) if stage.page.outputs.iter().any(|end| is_on_disk(end)) => {
+                let computing = percent(cores / recent.work().max(0.01));
+                format!(
+                    ", disk-bound, at work {share} of the time and computing {computing} of that"
+                )
+            }
+            _ => format!(", at work {share} of the time"),
+        }
     }
+}
+
+/// Whether this is a file or a folder.
+fn is_on_disk(end: &str) -> bool {
+    end.starts_with('/') && !end.starts_with("/dev/")
 }
 
 /// What there is to say where nobody waits for another.
@@ -178,14 +213,33 @@ mod tests {
 
     #[test]
     fn a_slow_network_is_told_from_a_slow_stage() {
-        let found = chain(&[("tap", 0.95, 0.0), ("verify", 0.9, 0.0), ("pack", 0.97, 0.0)]);
-        let expected = "tap sets the pace, itself waiting 95% of the time for its own input: \
-                        verify and pack wait for more.";
+        let found = chain(&[("pds-tap", 0.95, 0.0), ("verify", 0.9, 0.0), ("pack", 0.97, 0.0)]);
+        let expected = "pds-tap sets the pace, network-bound, itself waiting 95% of the time for \
+                        its own input: verify and pack wait for more.";
         assert_eq!(found, [expected]);
     }
 
     #[test]
-    fn a_slow_disk_is_named() {
+    fn a_slow_processor_is_told_from_a_slow_disk() {
+        let pack = |cores: Option<f64>| {
+            let mut tap = stage("tap", &["wss://a"], &["ring:a"]);
+            tap.page.state = State::Output;
+            tap.recent.output_wait = 0.9;
+            let mut pack = stage("pack", &["ring:a"], &["/data/archive"]);
+            pack.page.state = State::Working;
+            pack.recent.cores = cores;
+            sentences(&Plan::of(vec![tap, pack])).remove(0)
+        };
+        let end = ": tap waits to hand on to it.";
+        let start = "pack sets the pace";
+        assert_eq!(pack(Some(0.95)), format!("{start}, CPU-bound, at work 100% of the time{end}"));
+        let disk = "disk-bound, at work 100% of the time and computing 20% of that";
+        assert_eq!(pack(Some(0.2)), format!("{start}, {disk}{end}"));
+        assert_eq!(pack(None), format!("{start}, at work 100% of the time{end}"));
+    }
+
+    #[test]
+    fn a_slow_reader_that_is_no_tool_of_ours_is_named() {
         let found = chain(&[("tap", 0.0, 0.9), ("pack", 0.0, 0.85)]);
         let expected = "pack sets the pace, waiting 85% of the time for ring:2 to take more: \
                         tap waits to hand on to it.";

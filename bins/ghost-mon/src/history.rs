@@ -42,6 +42,11 @@ impl History {
             self.stages.insert(stage.label.clone(), curves);
         }
     }
+
+    /// The curves of one stage.
+    pub(crate) fn of(&self, label: &str) -> Option<&Curves> {
+        self.stages.get(label)
+    }
 }
 
 impl Curves {
@@ -53,6 +58,12 @@ impl Curves {
         push(&mut self.refused_per_s, recent.refused_per_s as f32);
         push(&mut self.latency_p99_ms, p99(&recent.latency));
         push(&mut self.age_p99_ms, p99(&recent.age));
+    }
+
+    /// What a stage does in a second, as it was: what a source hands on, what others take in.
+    pub(crate) fn flow(&self) -> impl DoubleEndedIterator<Item = f32> + '_ {
+        let both = self.events_in_per_s.iter().zip(&self.events_out_per_s);
+        both.map(|(came, went)| came.max(*went))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The hosts of a tool that listens to many: how many stand how, and which stand out.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 
+use cli::units::show_bytes;
 use serde::Serialize;
 use stats::{Host, HostState};
 
@@ -11,7 +12,70 @@ use crate::style::{Line, Paint};
 /// Hosts that are named as the loudest, and as the slowest.
 const NAMED: usize = 5;
 /// The longest name in a list; of a longer one the end is shown, which tells more.
-const NAME_CELLS: usize = 32;
+const NAME_CELLS: usize = 30;
+
+/// The order of a list of hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Those that send most first; of those that are silent, those that have said most.
+    #[default]
+    Loudest,
+    /// Those whose events are oldest when they come first.
+    Slowest,
+    /// Those that can't be reached first.
+    Dead,
+}
+
+impl Order {
+    pub(crate) fn next(self) -> Self {
+        match self {
+            Self::Loudest => Self::Slowest,
+            Self::Slowest => Self::Dead,
+            Self::Dead => Self::Loudest,
+        }
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Loudest => "loudest",
+            Self::Slowest => "slowest",
+            Self::Dead => "dead",
+        }
+    }
+
+    fn compare(self, a: &Host, b: &Host) -> Ordering {
+        let keys = |host: &Host| match self {
+            Self::Loudest => (host.rate_milli, host.events),
+            Self::Slowest => (host.lag_ns.unwrap_or(0), 0),
+            Self::Dead => (trouble(host), host.failures),
+        };
+        keys(b).cmp(&keys(a)).then_with(|| a.name.cmp(&b.name))
+    }
+
+    /// So many hosts, those that come first in this order.
+    pub(crate) fn first<'a>(
+        self,
+        hosts: impl Iterator<Item = &'a Host>,
+        most: usize,
+    ) -> Vec<&'a Host> {
+        let mut hosts: Vec<_> = hosts.collect();
+        if let Some(last) = most.checked_sub(1).filter(|last| *last < hosts.len()) {
+            hosts.select_nth_unstable_by(last, |a, b| self.compare(a, b));
+        }
+        hosts.truncate(most);
+        hosts.sort_unstable_by(|a, b| self.compare(a, b));
+        hosts
+    }
+}
+
+fn trouble(host: &Host) -> u64 {
+    match host.state {
+        HostState::Connected => 0,
+        HostState::Waiting => 1,
+        HostState::Refused => 2,
+        HostState::Dead => 3,
+    }
+}
 
 /// What there is to say of all hosts of a tool.
 pub(crate) struct Roll<'a> {
@@ -19,24 +83,26 @@ pub(crate) struct Roll<'a> {
     waiting: usize,
     dead: usize,
     refused: usize,
-    /// Those that send most, and those whose events are oldest when they come, the most so first.
+    /// Those that send most, those whose events are oldest when they come, and those that were
+    /// tried most in vain, the most so first.
     loudest: Vec<&'a Host>,
     slowest: Vec<&'a Host>,
+    lost: Vec<&'a Host>,
 }
 
 impl<'a> Roll<'a> {
     /// Of these hosts, if there are any.
     pub(crate) fn of(hosts: &'a [Host]) -> Option<Self> {
-        let standing = |state: HostState| hosts.iter().filter(|host| host.state == state).count();
-        let connected = hosts.iter().filter(|host| host.state == HostState::Connected);
-        let lagging = connected.filter(|host| host.lag_ns.is_some());
+        let standing = |state: HostState| hosts.iter().filter(move |host| host.state == state);
+        let lag = |host: &Host| host.lag_ns.map_or(0, |lag| lag.saturating_add(1));
         (!hosts.is_empty()).then(|| Self {
-            connected: standing(HostState::Connected),
-            waiting: standing(HostState::Waiting),
-            dead: standing(HostState::Dead),
-            refused: standing(HostState::Refused),
-            loudest: most(hosts.iter().filter(|host| host.rate_milli > 0), |host| host.rate_milli),
-            slowest: most(lagging, |host| host.lag_ns.unwrap_or(0)),
+            connected: standing(HostState::Connected).count(),
+            waiting: standing(HostState::Waiting).count(),
+            dead: standing(HostState::Dead).count(),
+            refused: standing(HostState::Refused).count(),
+            loudest: most(hosts.iter(), |host| host.rate_milli),
+            slowest: most(standing(HostState::Connected), lag),
+            lost: most(standing(HostState::Dead), |host| host.failures.saturating_add(1)),
         })
     }
 
@@ -64,32 +130,35 @@ impl<'a> Roll<'a> {
             let slowest = named(&self.slowest, |host| span(host.lag_ns.unwrap_or(0)));
             lines.push(format!("slowest {slowest} behind"));
         }
+        if !self.lost.is_empty() {
+            let lost = named(&self.lost, |host| format!("({} tries)", count(host.failures)));
+            lines.push(format!("dead {lost}"));
+        }
         lines.iter().map(|text| Line::of(rank, Paint::Dim, &format!("    {text}"))).collect()
     }
 }
 
-/// The hosts with the most of something, at most [`NAMED`] of them.
+/// The hosts with the most of something, at most [`NAMED`] of them; those with nothing are left
+/// out. One pass, for there may be ten thousand.
 fn most<'a>(hosts: impl Iterator<Item = &'a Host>, of: fn(&Host) -> u64) -> Vec<&'a Host> {
-    let mut hosts: Vec<_> = hosts.collect();
-    hosts.sort_by_key(|host| (Reverse(of(host)), host.name.as_str()));
-    hosts.truncate(NAMED);
-    hosts
+    let mut top: Vec<&Host> = Vec::with_capacity(NAMED + 1);
+    for host in hosts {
+        let value = of(host);
+        let least = top.last().filter(|_| top.len() == NAMED).map_or(0, |last| of(last));
+        if value > least {
+            top.insert(top.partition_point(|other| of(other) >= value), host);
+            top.truncate(NAMED);
+        }
+    }
+    top
 }
 
 fn per_second(host: &Host) -> f64 {
     host.rate_milli as f64 / 1e3
 }
 
-/// So many hosts, the loudest first; of those that are silent, those that have said most.
-pub(crate) fn listed(hosts: &[Host], most: usize) -> Vec<&Host> {
-    let mut hosts: Vec<_> = hosts.iter().collect();
-    hosts.sort_by_key(|host| (Reverse(host.rate_milli), Reverse(host.events), host.name.as_str()));
-    hosts.truncate(most);
-    hosts
-}
-
-/// A list of hosts for people.
-pub(crate) fn table(hosts: &[&Host], now_ns: u64, rank: u8) -> Vec<Line> {
+/// A list of hosts for people; one of them may be picked.
+pub(crate) fn table(hosts: &[&Host], picked: Option<&str>, now_ns: u64, rank: u8) -> Vec<Line> {
     let head = format!(
         "    {:<NAME_CELLS$} {:<9} {:>7} {:>7} {:>6} {:>6} {:>5}",
         "host", "state", "in/s", "events", "lag", "last", "fails"
@@ -102,7 +171,9 @@ pub(crate) fn table(hosts: &[&Host], now_ns: u64, rank: u8) -> Vec<Line> {
             last => span(now_ns.saturating_sub(last)),
         };
         let lag = host.lag_ns.map_or("-".into(), span);
-        let mut line = Line::of(rank, Paint::Plain, &format!("    {name:<NAME_CELLS$} "));
+        let is_picked = picked == Some(host.name.as_str());
+        let (mark, paint) = if is_picked { ("  > ", Paint::Bold) } else { ("    ", Paint::Plain) };
+        let mut line = Line::of(rank, paint, &format!("{mark}{name:<NAME_CELLS$} "));
         let paint = match host.state {
             HostState::Connected => Paint::Good,
             HostState::Waiting => Paint::Warn,
@@ -124,6 +195,24 @@ pub(crate) fn table(hosts: &[&Host], now_ns: u64, rank: u8) -> Vec<Line> {
     std::iter::once(Line::of(rank, Paint::Dim, &head)).chain(rows).collect()
 }
 
+/// All there is to say of one host.
+pub(crate) fn about(host: &Host, now_ns: u64) -> Vec<(&'static str, String)> {
+    let since = |ns: u64| match ns {
+        0 => "never".into(),
+        ns => format!("{} ago", span(now_ns.saturating_sub(ns))),
+    };
+    vec![
+        ("host", host.name.clone()),
+        ("state", word(host.state).into()),
+        ("rate", format!("{} events/s of late", rate(per_second(host)))),
+        ("handed on", format!("{} events, {}", count(host.events), show_bytes(host.bytes))),
+        ("seq", if host.seq == 0 { "-".into() } else { count(host.seq) }),
+        ("last event", since(host.last_event_ns)),
+        ("lag", host.lag_ns.map_or("-".into(), |lag| format!("{} when received", span(lag)))),
+        ("failures", format!("{} attempts in a row", count(host.failures))),
+    ]
+}
+
 /// A host's state in a word.
 pub(crate) fn word(state: HostState) -> &'static str {
     match state {
@@ -143,14 +232,15 @@ pub(crate) struct Hosts<'a> {
     refused: usize,
     loudest: Vec<One<'a>>,
     slowest: Vec<One<'a>>,
+    lost: Vec<One<'a>>,
 }
 
 impl<'a> From<Roll<'a>> for Hosts<'a> {
     fn from(roll: Roll<'a>) -> Self {
-        let Roll { connected, waiting, dead, refused, loudest, slowest } = roll;
-        let [loudest, slowest] =
-            [loudest, slowest].map(|hosts| hosts.into_iter().map(One::from).collect());
-        Self { connected, waiting, dead, refused, loudest, slowest }
+        let Roll { connected, waiting, dead, refused, loudest, slowest, lost } = roll;
+        let [loudest, slowest, lost] =
+            [loudest, slowest, lost].map(|hosts| hosts.into_iter().map(One::from).collect());
+        Self { connected, waiting, dead, refused, loudest, slowest, lost }
     }
 }
 
@@ -205,7 +295,12 @@ mod tests {
         assert_eq!((roll.connected, roll.waiting, roll.dead, roll.refused), (9, 1, 1, 0));
         assert_eq!(names(&roll.loudest), ["h8", "h7", "h6", "h5", "h4"]);
         assert_eq!(names(&roll.slowest), names(&roll.loudest));
-        assert_eq!(names(&listed(&hosts, 2)), ["h8", "h7"]);
+        assert_eq!(names(&roll.lost), ["gone"]);
+        assert_eq!(names(&Order::Loudest.first(hosts.iter(), 2)), ["h8", "h7"]);
+        assert_eq!(names(&Order::Slowest.first(hosts.iter(), 3)), ["gone", "h8", "h7"]);
+        assert_eq!(names(&Order::Dead.first(hosts.iter(), 2)), ["gone", "new"]);
+        assert_eq!(Order::Dead.first(hosts.iter(), 0), Vec::<&Host>::new());
+        assert_eq!(Order::Dead.first(hosts.iter(), 100).len(), 11);
         assert!(Roll::of(&[]).is_none());
     }
 }

@@ -19,7 +19,7 @@
 //! | `refusals`, `unproved`, `counts`, `gauges` | the tool's own numbers by name; `refusals` and what was left `unproved` by rule |
 //! | `resident_bytes`, `cpu_ns` | memory and processor time of its process, or null |
 //! | `archive` | only of archive-pack: `path`, `free_bytes` there, `days_until_full` at the pace of this run (or null), `raw_bytes` of the events stored in this run, `stored_bytes` that they take, `saved_share` (or null) |
-//! | `hosts` | only of a tool that listens to many: `connected`, `waiting`, `dead`, `refused` are how many; `loudest` and `slowest` five hosts each, as below |
+//! | `hosts` | only of a tool that listens to many: `connected`, `waiting`, `dead`, `refused` are how many; `loudest`, `slowest` and `lost` (dead) five hosts each at most, as below |
 //! | `latency`, `age` | `count`, `sum_ns`, `p50_ns`, `p99_ns`, `p999_ns` (null if nothing was counted) since the start: time in the tool, and time since receipt off the network |
 //! | `recent` | `seconds`, `events_in_per_s`, `events_out_per_s`, `refused_per_s`, `dropped_per_s`, `bytes_in_per_s`, `bytes_out_per_s`, `input_wait_share`, `output_wait_share`, `cores` (processor time, 1 is one core, or null), `latency`, `age`: between this round and the one before |
 //!
@@ -41,7 +41,7 @@ use serde::Serialize;
 use stats::{Histogram, Kind, State};
 
 use crate::disk::Disk;
-use crate::hosts::{self, Hosts, One, Roll};
+use crate::hosts::{Hosts, One, Order, Roll};
 use crate::pipeline::Plan;
 use crate::sample::{Recent, Stage};
 
@@ -254,7 +254,7 @@ pub(crate) fn lines(plan: &Plan, hosts: usize) -> anyhow::Result<Vec<u8>> {
     for (line, stage) in stages(plan).zip(&plan.stages) {
         serde_json::to_writer(&mut text, &line)?;
         text.push(b'\n');
-        for host in hosts::listed(&stage.page.hosts, hosts) {
+        for host in Order::Loudest.first(stage.page.hosts.iter(), hosts) {
             let line = HostLine { r#type: "host", tap: stage.page.pid, host: host.into() };
             serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');

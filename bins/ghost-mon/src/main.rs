@@ -1,5 +1,6 @@
 //! Watches the running tools of a pipeline: arguments and wiring.
 
+mod detail;
 mod diagnosis;
 mod disk;
 mod figures;
@@ -13,9 +14,12 @@ mod report;
 mod sample;
 mod screen;
 mod serve;
+mod spark;
 mod status;
 mod style;
 mod summary;
+mod table;
+mod view;
 mod vitals;
 mod watch;
 

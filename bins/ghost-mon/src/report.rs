@@ -4,14 +4,18 @@
 //! first, so that the stages themselves stay as long as anything does.
 
 use cli::units::show_bytes;
-use stats::{Histogram, Kind, Named, Skipped};
+use stats::{Kind, Named, Skipped};
 
+use crate::detail;
 use crate::diagnosis;
-use crate::figures::{clock, count, percent, rate, short, span};
-use crate::hosts::{self, Roll};
+use crate::figures::{clock, count, percent, rate, span};
+use crate::history::History;
+use crate::hosts::{self, Order, Roll};
 use crate::pipeline::Plan;
 use crate::sample::Stage;
 use crate::style::{Line, Paint, Style};
+use crate::table::{Columns, Latencies, cores, percentile};
+use crate::view::{Place, View};
 
 /// Ranks of lines, the most needed first.
 const STAGES: u8 = 0;
@@ -21,60 +25,132 @@ const REFUSALS: u8 = 3;
 const BLANKS: u8 = 4;
 const HOSTS: u8 = 5;
 const NUMBERS: u8 = 6;
-/// The list of hosts: as much of it as there is room for.
-const LIST: u8 = 7;
+/// A list: as much of it as there is room for.
+pub(crate) const LIST: u8 = 7;
 
-const NAME_CELLS: usize = 13;
-const BAR_CELLS: usize = 20;
-const JOINT_CELLS: usize = 26;
 /// Width of running text where there is no screen to say how wide it is.
 const TEXT_CELLS: usize = 80;
 
-/// What is said of each histogram of latencies.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Latencies {
-    /// Since the tools started: for a report.
-    Start,
-    /// The last seconds: for a screen that is watched.
-    Recent,
+/// What there is to show.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) history: &'a History,
+    pub(crate) view: &'a View,
+    pub(crate) latencies: Latencies,
+    /// How many hosts of each tap are listed.
+    pub(crate) hosts: usize,
+    pub(crate) style: Style,
 }
 
-/// All lines on the tools, without a limit on their number or length.
-/// `hosts` is how many hosts of each tap are listed.
-pub(crate) fn lines(plan: &Plan, latencies: Latencies, hosts: usize, style: Style) -> Vec<Line> {
-    if plan.stages.is_empty() {
-        return vec![Line::of(STAGES, Paint::Plain, "no tool of this system is running here.")];
-    }
-    let mut lines = vec![heading(plan)];
-    for pipeline in 0..plan.pipeline_count() {
-        lines.push(Line::of(BLANKS, Paint::Plain, ""));
-        lines.push(columns());
-        let members = (0..plan.stages.len()).filter(|stage| plan.pipelines[*stage] == pipeline);
-        for stage in members {
-            lines.extend(joint(plan, stage, style));
-            lines.push(row(&plan.stages[stage], latencies));
-            lines.extend(numbers(&plan.stages[stage]));
-            lines.extend(hosts_of(&plan.stages[stage], hosts));
+impl Scene<'_> {
+    /// All lines on what is looked at, without a limit on their number or length.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let plan = self.plan;
+        if plan.stages.is_empty() {
+            return vec![Line::of(STAGES, Paint::Plain, "no tool of this system is running here.")];
         }
+        let mut lines = vec![heading(plan)];
+        match self.view.place {
+            Place::All => self.all(&mut lines),
+            Place::Stage => {
+                let picked = |stage: &&Stage| Some(&stage.label) == self.view.stage.as_ref();
+                match plan.stages.iter().find(picked) {
+                    Some(stage) => lines.extend(detail::lines(stage, self.history, self.style)),
+                    None => lines.push(gone(self.view.stage.as_deref())),
+                }
+            }
+            Place::Hosts => self.list_of_hosts(&mut lines),
+            Place::Host => {
+                let hosts = plan.stages.iter().flat_map(|stage| {
+                    stage.page.hosts.iter().map(|host| (host, stage.page.taken_ns))
+                });
+                let mut picked =
+                    hosts.filter(|(host, _)| Some(&host.name) == self.view.host.as_ref());
+                match picked.next() {
+                    Some((host, now_ns)) => lines.extend(detail::pairs(hosts::about(host, now_ns))),
+                    None => lines.push(gone(self.view.host.as_deref())),
+                }
+            }
+        }
+        lines
     }
-    let mut paragraphs = vec![];
-    paragraphs.extend(refusals(plan).map(|text| (REFUSALS, Paint::Bad, text)));
-    paragraphs.extend(duplicates(plan).map(|text| (REFUSALS, Paint::Plain, text)));
-    paragraphs.extend(delays(plan, latencies).map(|text| (REFUSALS, Paint::Plain, text)));
-    let sentences = diagnosis::sentences(plan).into_iter();
-    paragraphs.extend(sentences.map(|text| (DIAGNOSIS, Paint::Bold, text)));
-    if !paragraphs.is_empty() {
-        lines.push(Line::of(BLANKS, Paint::Plain, ""));
+
+    fn all(&self, lines: &mut Vec<Line>) {
+        let Self { plan, style, .. } = *self;
+        let columns = Columns::of(style.cells, self.latencies);
+        for pipeline in 0..plan.pipeline_count() {
+            lines.push(Line::of(BLANKS, Paint::Plain, ""));
+            lines.push(columns.head(STAGES));
+            let stages = plan.stages.iter().zip(&plan.pipelines).enumerate();
+            for (at, (stage, _)) in stages.filter(|(_, (_, of))| **of == pipeline) {
+                lines.extend(columns.joint(plan, at, style, JOINTS));
+                let picked = self.view.stage.as_ref() == Some(&stage.label);
+                let curves = self.history.of(&stage.label);
+                lines.push(columns.row(stage, curves, picked, style, STAGES));
+                lines.extend(numbers(stage, columns));
+                lines.extend(hosts_of(stage, self.hosts));
+            }
+        }
+        let mut paragraphs = vec![];
+        paragraphs.extend(by_rule(plan, Kind::Refusal, "refused").map(|text| (Paint::Bad, text)));
+        paragraphs
+            .extend(by_rule(plan, Kind::Unproved, "unproved").map(|text| (Paint::Warn, text)));
+        paragraphs.extend(duplicates(plan).map(|text| (Paint::Plain, text)));
+        paragraphs.extend(delays(plan, self.latencies).map(|text| (Paint::Plain, text)));
+        paragraphs.extend(archives(plan).map(|text| (Paint::Plain, text)));
+        let paragraphs = paragraphs.into_iter().map(|(paint, text)| (REFUSALS, paint, text));
+        let sentences = diagnosis::sentences(plan).into_iter();
+        let sentences = sentences.map(|text| (DIAGNOSIS, Paint::Bold, text));
+        let paragraphs: Vec<_> = paragraphs.chain(sentences).collect();
+        if !paragraphs.is_empty() {
+            lines.push(Line::of(BLANKS, Paint::Plain, ""));
+        }
+        let cells = style.cells.unwrap_or(TEXT_CELLS);
+        for (rank, paint, text) in paragraphs {
+            lines.extend(wrapped(&text, cells).iter().map(|text| Line::of(rank, paint, text)));
+        }
+        lines.push(footing(plan, self.latencies));
     }
-    let cells = style.cells.unwrap_or(TEXT_CELLS);
-    for (rank, paint, text) in paragraphs {
-        lines.extend(wrapped(&text, cells).into_iter().map(|text| Line::of(rank, paint, &text)));
+
+    /// The hosts of all taps, from a little before the picked one on.
+    fn list_of_hosts(&self, lines: &mut Vec<Line>) {
+        /// Rows above the picked one.
+        const ABOVE: usize = 5;
+        /// More than any screen has.
+        const ROWS_MAX: usize = 500;
+        for stage in &self.plan.stages {
+            lines.extend(Roll::of(&stage.page.hosts).iter().flat_map(|roll| roll.lines(HOSTS)));
+        }
+        let picked = self.view.host.as_deref();
+        let most = if picked.is_some() { usize::MAX } else { ROWS_MAX };
+        let hosts = self.view.hosts(self.plan, most);
+        let at = hosts.iter().position(|host| Some(host.name.as_str()) == picked);
+        let rest = hosts.get(at.unwrap_or(0).saturating_sub(ABOVE)..).unwrap_or_default();
+        let rest = rest.get(..ROWS_MAX.min(rest.len())).unwrap_or_default();
+        let now_ns = self.plan.stages.first().map_or(0, |stage| stage.page.taken_ns);
+        let order = self.view.order.word();
+        let text = format!("{} hosts, {order} first", count(hosts_in(self.plan) as u64));
+        lines.push(Line::of(STAGES, Paint::Plain, &text));
+        lines.extend(hosts::table(rest, picked, now_ns, LIST));
     }
-    lines.push(footing(plan, latencies));
-    lines
+
+    /// A line on what can be typed.
+    pub(crate) fn keys(&self) -> Line {
+        let text = match self.view.place {
+            Place::All => "q quits, up and down pick a stage, enter shows it, h the hosts",
+            Place::Stage => "q quits, up and down pick another stage, esc goes back, h the hosts",
+            Place::Hosts => {
+                "q quits, up and down pick a host, enter shows it, o orders, esc goes back"
+            }
+            Place::Host => "q quits, up and down pick another host, esc goes back",
+        };
+        Line::of(DIAGNOSIS, Paint::Dim, text)
+    }
 }
 
-/// Leaves out the least needed lines until the rest fits, and says so if that is not enough.
+/// Leaves out the least needed lines until the rest fits, and says so if that is not enough. The
+/// last line stays.
 pub(crate) fn fit(mut lines: Vec<Line>, rows: usize) -> Vec<Line> {
     while lines.len() > rows {
         let Some(last) = lines.iter().rposition(|line| line.rank == LIST) else { break };
@@ -107,9 +183,13 @@ pub(crate) fn unread<'a>(skipped: impl Iterator<Item = &'a Skipped>) -> Option<L
     Some(Line::of(DIAGNOSIS, Paint::Warn, &text.replace(char::is_control, "?")))
 }
 
-/// A line on what can be typed.
-pub(crate) fn keys() -> Line {
-    Line::of(NUMBERS, Paint::Dim, "q quits")
+fn gone(picked: Option<&str>) -> Line {
+    let text = format!("{} is not there any more.", picked.unwrap_or("what was picked"));
+    Line::of(STAGES, Paint::Plain, &text)
+}
+
+fn hosts_in(plan: &Plan) -> usize {
+    plan.stages.iter().map(|stage| stage.page.hosts.len()).sum()
 }
 
 fn heading(plan: &Plan) -> Line {
@@ -119,7 +199,14 @@ fn heading(plan: &Plan) -> Line {
     let mut line = Line::of(STAGES, Paint::Bold, "ghost-mon");
     let stages = plural(plan.stages.len(), "tool");
     let pipelines = plural(plan.pipeline_count(), "pipeline");
-    line.push(Paint::Plain, &format!("  {stages} in {pipelines}, running {}", clock(age_ns)));
+    let mut text = format!("  {stages} in {pipelines}, running {}", clock(age_ns));
+    let vitals = plan.stages.iter().filter_map(|stage| stage.vitals);
+    let memory = vitals.fold(0_u64, |sum, vitals| sum.saturating_add(vitals.resident_bytes));
+    if memory > 0 {
+        let used: f64 = plan.stages.iter().filter_map(|stage| stage.recent.cores).sum();
+        text += &format!(", memory {}, cpu {}", show_bytes(memory), cores(used));
+    }
+    line.push(Paint::Plain, &text);
     line
 }
 
@@ -133,116 +220,17 @@ fn footing(plan: &Plan, latencies: Latencies) -> Line {
     Line::of(NUMBERS, Paint::Dim, &text)
 }
 
-fn columns() -> Line {
-    let text = format!(
-        "{:<NAME_CELLS$}{:>8}{:>8}{:>10}{:>7}{:>7}{:>7}{:>7} {}",
-        "stage", "in/s", "out/s", "refused/s", "held", "p50", "p99", "p99.9", "time"
-    );
-    Line::of(STAGES, Paint::Dim, &text)
-}
-
-fn row(stage: &Stage, latencies: Latencies) -> Line {
-    let (page, recent) = (&stage.page, &stage.recent);
-    let latency = match latencies {
-        Latencies::Start => &page.latency,
-        Latencies::Recent => &recent.latency,
-    };
-    let mut line = Line::of(STAGES, Paint::Bold, &format!("{:<NAME_CELLS$}", name(&stage.label)));
-    let (came, went) = (rate(recent.events_in_per_s), rate(recent.events_out_per_s));
-    line.push(Paint::Plain, &format!("{came:>8}{went:>8}"));
-    let paint = if recent.refused_per_s > 0.0 { Paint::Bad } else { Paint::Plain };
-    line.push(paint, &format!("{:>10}", rate(recent.refused_per_s)));
-    line.push(Paint::Plain, &format!("{:>7}", short(page.counts.held)));
-    for share in [0.5, 0.99, 0.999] {
-        line.push(Paint::Plain, &format!("{:>7}", percentile(latency, share)));
+/// The line under a stage: what its process takes, where there is no column for it, and the numbers that only this tool has.
+fn numbers(stage: &Stage, columns: Columns) -> Option<Line> {
+    let own = |named: &&Named| !matches!(named.kind, Kind::Refusal | Kind::Unproved);
+    let mut parts = vec![];
+    if let Some(vitals) = stage.vitals.filter(|_| !columns.have_vitals()) {
+        parts.push(format!("memory {}", show_bytes(vitals.resident_bytes)));
+        parts.extend(stage.recent.cores.map(|used| format!("cpu {}", cores(used))));
     }
-    let (paint, text) = time(stage);
-    line.push(paint, &format!(" {text}"));
-    line
-}
-
-/// A stage's name, cut so that the columns stay in line.
-fn name(label: &str) -> String {
-    match label.chars().count() {
-        0..NAME_CELLS => label.into(),
-        _ => label.chars().take(NAME_CELLS - 2).chain(['~']).collect(),
-    }
-}
-
-fn percentile(histogram: &Histogram, share: f64) -> String {
-    histogram.percentile(share).map_or("-".into(), span)
-}
-
-/// What a stage did with most of its time.
-fn time(stage: &Stage) -> (Paint, String) {
-    let recent = &stage.recent;
-    let (input, output, work) = (recent.input_wait, recent.output_wait, recent.work());
-    if stage.page.state == stats::State::Starting && input + output == 0.0 {
-        (Paint::Dim, "-".into())
-    } else if output >= input && output > work {
-        (Paint::Warn, format!("{} blocked", percent(output)))
-    } else if input > work {
-        (Paint::Dim, format!("{} idle", percent(input)))
-    } else {
-        (Paint::Good, format!("{} busy", percent(work)))
-    }
-}
-
-/// The line above a stage: where its input comes from and how full that is.
-fn joint(plan: &Plan, stage: usize, style: Style) -> Option<Line> {
-    let counts = &plan.stages[stage].page.counts;
-    let joints: Vec<_> = plan.joints_into(stage).collect();
-    if joints.is_empty() && counts.queue_capacity == 0 {
-        return None;
-    }
-    let mut names: Vec<_> = joints.iter().map(|joint| joint.name.as_str()).collect();
-    names.dedup();
-    if names.is_empty() {
-        names.extend(plan.stages[stage].page.inputs.iter().map(String::as_str));
-    }
-    let cells = JOINT_CELLS - 4;
-    let mut text: String = names.join(" ");
-    if text.chars().count() > cells {
-        text = text.chars().take(cells - 1).chain(['~']).collect();
-    }
-    let mut line = Line::of(JOINTS, Paint::Dim, &format!("  | {text:<cells$}"));
-    if counts.queue_capacity > 0 {
-        let share = (counts.queue_depth as f64 / counts.queue_capacity as f64).min(1.0);
-        let paint = match share {
-            s if s < 0.5 => Paint::Good,
-            s if s < 0.9 => Paint::Warn,
-            _ => Paint::Bad,
-        };
-        line.push(Paint::Dim, " [");
-        line.push(paint, &bar(share, style));
-        let capacity = show_bytes(counts.queue_capacity);
-        line.push(Paint::Dim, &format!("] {:>4} of {capacity},", percent(share)));
-    }
-    let flow = plan.stages[stage].recent.bytes_in_per_s.max(0.0) as u64;
-    line.push(Paint::Dim, &format!(" {}/s", show_bytes(flow)));
-    // A branch is drawn under another stage than the one it comes from.
-    let strangers = joints.iter().filter(|joint| joint.from + 1 != stage);
-    let strangers: Vec<_> = strangers.map(|joint| plan.stages[joint.from].label.as_str()).collect();
-    if !strangers.is_empty() {
-        line.push(Paint::Dim, &format!(", from {}", strangers.join(" ")));
-    }
-    Some(line)
-}
-
-fn bar(share: f64, style: Style) -> String {
-    let full = (share * BAR_CELLS as f64).round() as usize;
-    // Something is shown as something.
-    let full = if share > 0.0 { full.max(1) } else { 0 };
-    let (on, off) = if style.unicode { ("\u{2588}", "\u{2591}") } else { ("#", "-") };
-    on.repeat(full) + &off.repeat(BAR_CELLS - full)
-}
-
-/// The line under a stage: the numbers that only this tool has.
-fn numbers(stage: &Stage) -> Option<Line> {
-    let named = stage.page.named.iter().filter(|named| named.kind != Kind::Refusal);
-    let named: Vec<_> = named.map(number).collect();
-    let text = format!("    {}", named.join(", "));
-    (!named.is_empty()).then(|| Line::of(NUMBERS, Paint::Dim, &text))
+    parts.extend(stage.page.named.iter().filter(own).map(number));
+    let text = format!("    {}", parts.join(", "));
+    (!parts.is_empty()).then(|| Line::of(NUMBERS, Paint::Dim, &text))
 }
 
 /// The lines under a stage that listens to hosts.
@@ -251,12 +239,14 @@ fn hosts_of(stage: &Stage, most: usize) -> Vec<Line> {
     let Some(roll) = Roll::of(&page.hosts) else { return vec![] };
     let mut lines = roll.lines(HOSTS);
     if most > 0 {
-        lines.extend(hosts::table(&hosts::listed(&page.hosts, most), page.taken_ns, LIST));
+        let listed = Order::Loudest.first(page.hosts.iter(), most);
+        lines.extend(hosts::table(&listed, None, page.taken_ns, LIST));
     }
     lines
 }
 
-fn number(named: &Named) -> String {
+/// A named number as it stands in running text.
+pub(crate) fn number(named: &Named) -> String {
     let Named { name, value, .. } = named;
     if let Some(name) = name.strip_suffix("-bytes") {
         format!("{name} {}", show_bytes(*value))
@@ -267,25 +257,25 @@ fn number(named: &Named) -> String {
     }
 }
 
-/// All refusals since the start, by rule.
-fn refusals(plan: &Plan) -> Option<String> {
+/// All refusals, or all that was left unproved, since the start and by rule.
+fn by_rule(plan: &Plan, kind: Kind, word: &str) -> Option<String> {
     let mut parts = vec![];
     for stage in &plan.stages {
-        let mut rules = stage.page.named.iter().filter(|n| n.kind == Kind::Refusal && n.value > 0);
-        let mut by_rule: Vec<_> = rules.by_ref().collect();
-        by_rule.sort_by_key(|named| std::cmp::Reverse(named.value));
-        let by_rule: Vec<_> = by_rule.into_iter().map(number).collect();
-        let total = stage.page.counts.refused;
-        if total > 0 || !by_rule.is_empty() {
-            let rules = if by_rule.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", by_rule.join(", "))
-            };
+        let rules = stage.page.named.iter().filter(|named| named.kind == kind && named.value > 0);
+        let mut rules: Vec<_> = rules.collect();
+        rules.sort_by_key(|named| std::cmp::Reverse(named.value));
+        let total = match kind {
+            Kind::Refusal => stage.page.counts.refused,
+            _ => rules.iter().fold(0_u64, |sum, named| sum.saturating_add(named.value)),
+        };
+        let rules: Vec<_> = rules.into_iter().map(number).collect();
+        if total > 0 || !rules.is_empty() {
+            let rules =
+                if rules.is_empty() { String::new() } else { format!(" ({})", rules.join(", ")) };
             parts.push(format!("{} {}{rules}", stage.label, count(total)));
         }
     }
-    (!parts.is_empty()).then(|| format!("refused so far: {}", parts.join("; ")))
+    (!parts.is_empty()).then(|| format!("{word} so far: {}", parts.join("; ")))
 }
 
 /// All duplicates dropped since the start.
@@ -312,6 +302,22 @@ fn delays(plan: &Plan, latencies: Latencies) -> impl Iterator<Item = String> {
         Some(format!("receipt to {label}: p50 {p50}, p99 {p99}, p99.9 {p999}"))
     };
     (0..plan.pipeline_count()).filter_map(of_pipeline)
+}
+
+/// How archives grow, what they save, and how long there is room for them.
+fn archives(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.stages.iter().filter_map(|stage| stage.disk.as_ref()).map(|disk| {
+        let (raw, stored) = (show_bytes(disk.raw_bytes), show_bytes(disk.stored_bytes));
+        let mut text = format!("archive {}: {raw} of events in {stored}", disk.path);
+        text += &disk.saved().map_or(String::new(), |share| format!(" ({} saved)", percent(share)));
+        text += &format!(", {} free", show_bytes(disk.free_bytes));
+        let days = disk.days_until_full();
+        if days.is_finite() {
+            let growth = show_bytes(disk.bytes_per_day as u64);
+            text += &format!(", {growth} a day: full in {} days", rate(days));
+        }
+        text
+    })
 }
 
 /// Breaks a text between words into lines of at most so many characters.

@@ -63,6 +63,8 @@ fn is_utf8() -> bool {
 pub(crate) enum Paint {
     Plain,
     Bold,
+    /// The one that keys have picked.
+    Picked,
     Dim,
     Good,
     Warn,
@@ -74,6 +76,7 @@ impl Paint {
         match self {
             Self::Plain => None,
             Self::Bold => Some("\x1b[1m"),
+            Self::Picked => Some("\x1b[1;7m"),
             Self::Dim => Some("\x1b[2m"),
             Self::Good => Some("\x1b[32m"),
             Self::Warn => Some("\x1b[33m"),

@@ -14,12 +14,14 @@ use stats::{Error, Reader, Skipped};
 use crate::history::History;
 use crate::json;
 use crate::pipeline::Plan;
-use crate::report::{self, Latencies};
+use crate::report::{self, Scene};
 use crate::sample::{self, Stage};
 use crate::screen::{Screen, Woken, pause};
 use crate::serve::Server;
 use crate::status::Status;
 use crate::style::Style;
+use crate::table::Latencies;
+use crate::view::View;
 
 /// How a round is put into words where there is no screen.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +104,15 @@ impl<'c> Watch<'c> {
             Form::Json => print(&json::lines(&plan, self.hosts)?),
             Form::Text(style) => {
                 let mut text = String::new();
-                for line in report::lines(&plan, Latencies::Start, self.hosts, style) {
+                let scene = Scene {
+                    plan: &plan,
+                    history: &History::default(),
+                    view: &View::default(),
+                    latencies: Latencies::Start,
+                    hosts: self.hosts,
+                    style,
+                };
+                for line in scene.lines() {
                     line.write(style, &mut text);
                     text.push('\n');
                 }
@@ -139,16 +149,26 @@ impl<'c> Watch<'c> {
         /// The first picture need not wait for a whole interval.
         const FIRST: Duration = Duration::from_millis(250);
         let mut screen = Screen::take()?;
+        let (mut history, mut view) = (History::default(), View::default());
         let (mut plan, mut skipped) = self.look()?;
         let mut due = Instant::now() + interval.min(FIRST);
         loop {
             let size = screen.size();
             let style = Style { cells: Some(size.cells), ..style };
-            let mut lines = report::lines(&plan, Latencies::Recent, self.hosts, style);
+            let scene = Scene {
+                plan: &plan,
+                history: &history,
+                view: &view,
+                latencies: Latencies::Recent,
+                hosts: self.hosts,
+                style,
+            };
+            let mut lines = scene.lines();
             let unread = skipped.iter().filter(|skipped| !is_anothers(&skipped.error));
             lines.extend(report::unread(unread));
-            lines.push(report::keys());
-            match screen.draw(&report::fit(lines, size.rows), style) {
+            let mut lines = report::fit(lines, size.rows.saturating_sub(1));
+            lines.push(scene.keys());
+            match screen.draw(&lines, style) {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => return Err(OutputClosed.into()),
                 Err(error) => return Err(error.into()),
@@ -156,8 +176,10 @@ impl<'c> Watch<'c> {
             match screen.wait(due, self.cli.stop_fd())? {
                 Woken::Quit => return Ok(()),
                 Woken::Resized => {}
+                Woken::Typed(keys) => keys.into_iter().for_each(|key| view.obey(key, &plan)),
                 Woken::Due => {
                     (plan, skipped) = self.look()?;
+                    history.take(&plan);
                     // From now on, for a machine that was asleep has nothing to catch up with.
                     due = Instant::now() + interval;
                 }

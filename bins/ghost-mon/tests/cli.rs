@@ -109,7 +109,7 @@ fn a_report_shows_stages_joints_refusals_and_who_waits_for_whom() {
     for (stage, joint) in [
         (stages[1], format!("  | pipe:[11]              [{}]  25% of 1.0 MiB, ", bar(5))),
         (stages[2], format!("  | ring:verify            [{}] 100% of 1.0 MiB, ", bar(20))),
-        (stages[3], "  | pipe:[22]              0 B/s".into()),
+        (stages[3], "  | pipe:[22]              0 B/s, archive-pack waits".into()),
     ] {
         assert!(lines[stage - 1].starts_with(&joint), "{joint:?} in {report}");
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cli::{Cli, Hangups, Output};
+use cli::{Cli, Wakes, Output};
 use net::tls::ClientConfig;
 use net::ws::{Interest, Scratch};
 use stats::{Counter, State};
@@ -63,7 +63,7 @@ pub(crate) struct Tap<'c> {
     pub(crate) stream: Stream<'c>,
     pub(crate) poller: Poller,
     pub(crate) errands: Errands,
-    hangups: Hangups,
+    hangups: Wakes,
     pub(crate) scratch: Scratch,
     /// Hosts that hold data which has left their sockets.
     pub(crate) holding: VecDeque<usize>,
@@ -110,7 +110,7 @@ impl<'c> Tap<'c> {
     pub(crate) fn new(cli: &'c Cli, parts: Parts<'c>) -> anyhow::Result<Self> {
         let Parts { settings, sources, discover, cursors, tls, ca, output, rejects } = parts;
         let errands = Errands::new(settings.policy, Asker::new(settings.policy, ca))?;
-        let hangups = Hangups::install().context("signal handlers")?;
+        let hangups = Wakes::hangups().context("signal handlers")?;
         let poller = Poller::new().context("epoll")?;
         poller.add(errands.fd(), Token::Errands, READ)?;
         poller.add(cli.stop_fd(), Token::Signal, READ)?;

@@ -65,5 +65,5 @@ pub use output::Output;
 pub use pipe::{refuse_terminal, widen};
 pub use run::{Tool, main, version};
 pub use say::Cli;
-pub use signal::Hangups;
+pub use signal::Wakes;
 pub use text::{Text, print};

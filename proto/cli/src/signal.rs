@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH, SIGXFSZ};
 
 /// What the signals have said so far.
 #[derive(Debug)]
@@ -48,32 +48,43 @@ impl Signals {
     }
 }
 
-/// SIGHUP as a request to read files again, for tools that run for months.
+/// A signal that wakes a tool up instead of killing it, or of being passed over.
 #[derive(Debug)]
-pub struct Hangups {
+pub struct Wakes {
     wake: UnixStream,
 }
 
-impl Hangups {
-    /// From here on SIGHUP asks, instead of killing.
+impl Wakes {
+    /// From here on SIGHUP asks to read files again, for tools that run for months.
     ///
     /// # Errors
     /// What the system says.
-    pub fn install() -> io::Result<Hangups> {
-        let (wake, woken_by) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(SIGHUP, woken_by)?;
-        Ok(Hangups { wake })
+    pub fn hangups() -> io::Result<Wakes> {
+        Wakes::on(SIGHUP)
     }
 
-    /// Readable when the signal has come since the last [`Hangups::take`].
+    /// From here on a change of the terminal's size wakes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn resizes() -> io::Result<Wakes> {
+        Wakes::on(SIGWINCH)
+    }
+
+    fn on(signal: i32) -> io::Result<Wakes> {
+        let (wake, woken_by) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(signal, woken_by)?;
+        Ok(Wakes { wake })
+    }
+
+    /// Readable when the signal has come since the last [`Wakes::take`].
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
     /// Whether the signal has come since this was last asked, once or several times.
-    #[must_use]
     pub fn take(&self) -> bool {
         let mut bytes = [0; 64];
         let mut come = false;
