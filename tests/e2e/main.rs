@@ -23,6 +23,8 @@ mod rings;
 mod kill;
 // Accounts that move between hosts, sleep, and come back.
 mod moves;
+// One stage several times, between a split and a merge.
+mod branches;
 // Hosts, copies, relays: what is dropped and what never is.
 mod copies;
 // Handles, did:web, and what an index says of itself.

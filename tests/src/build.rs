@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Every tool, in pipeline order.
-pub const TOOLS: [&str; 15] = [
+pub const TOOLS: [&str; 17] = [
     "plc-fetch",
     "index-build",
     "did-lookup",
@@ -19,6 +19,8 @@ pub const TOOLS: [&str; 15] = [
     "archive-forget",
     "archive-compact",
     "frame-cat",
+    "frame-split",
+    "frame-merge",
     "ghost-mon",
     "pds-sim",
 ];
