@@ -1,68 +1,105 @@
-//! `dedupe`: what comes again from the same side is dropped, and nothing else.
+//! `dedupe`: what comes again is dropped where nothing is lost by it, and nothing else.
 
-mod source;
-mod window;
+mod copies;
+mod figures;
+mod hosts;
+mod prime;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use atproto::identity::{self, Key};
+use cli::units::{Span, show_bytes};
 use cli::{Cli, Common, Filter, Item, Tool, usage};
-use frame::host::HostTable;
-use frame::{Frame, Kind};
+use didindex::DidIndex;
 
-use crate::source::Sources;
-use crate::window::{SLOT_BYTES, Window};
+use crate::copies::Copies;
 
 /// Drops what a host sends again, and what a second relay repeats
 ///
-/// A copy is dropped only if the same content came before from the same host, or from any relay
-/// if this one comes from a relay: another host's copy could be refused for who sent it, so the
-/// true one behind it must stay. What the same content is does not depend on seq, time or the
-/// encoding of the envelope. Copies that go through are settled by sig-verify and archive-pack.
+/// A copy is dropped if the same content came before from the same host, or from any relay if
+/// this one comes from a relay; with --index also if it came before from the host that the
+/// account is at. Any other host's event could be refused for who sent it, so the true one behind
+/// it must stay. What the same content is does not depend on seq, time or the encoding of the
+/// envelope. Copies that go through are settled by sig-verify and archive-pack.
 #[derive(Debug, clap::Parser)]
-struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     io: Filter,
 
     /// How many of the newest events are remembered, at least. The default is an hour at 2,000
-    /// events/s and takes 183 MiB when full; -v says what another one takes
-    #[arg(long, value_name = "EVENTS", default_value_t = 7_200_000, env = "SOVEREIGN_WINDOW")]
+    /// events/s and takes 237 MiB at most, all of it set aside at the start; -v says what another
+    /// one takes
+    #[arg(long, value_name = "EVENTS", default_value_t = WINDOW_EVENTS, env = "SOVEREIGN_WINDOW")]
     window: usize,
+
+    /// Forget events that are older than this (by a sixth later), even if there is room
+    #[arg(long, value_name = "DURATION", env = "SOVEREIGN_WINDOW_AGE")]
+    window_age: Option<Span>,
+
+    /// The index of the identity directory, as index-build makes it: with it, any copy is dropped
+    /// that comes after the one from the account's own host
+    #[arg(long, value_name = "FILE", env = "SOVEREIGN_INDEX")]
+    index: Option<PathBuf>,
+
+    /// Begin with the newest events of this archive as if they had just come, so that a chain
+    /// that goes on where it stopped sends nothing twice
+    #[arg(long, value_name = "ARCHIVE")]
+    prime: Option<PathBuf>,
 
     #[command(flatten)]
     common: Common,
 }
 
+/// An hour of them at 2,000 a second.
+const WINDOW_EVENTS: usize = 7_200_000;
+
 impl Tool for Args {
     const NAME: &'static str = "dedupe";
     const EXAMPLE: &'static str = "\
-pds-tap --hosts hosts.txt | dedupe | sig-verify --index did.idx | archive-pack --out archive/";
+pds-tap --hosts hosts.txt | dedupe | sig-verify --index did.idx | archive-pack --out archive/
+pds-tap --resume archive/ | dedupe --prime archive/ --index did.idx | sig-verify --index did.idx";
 
     fn common(&self) -> &Common {
         &self.common
     }
 
     fn run(self, cli: &Cli) -> anyhow::Result<()> {
-        if self.window == 0 || self.window > isize::MAX as usize / SLOT_BYTES / 4 {
+        let Some(bytes) = copies::bytes_for(self.window) else {
             return Err(usage(format!("--window {}: not a number of events", self.window)));
+        };
+        let age = self.window_age.map(|Span(age)| age);
+        if age.is_some_and(|age| age.is_zero()) {
+            return Err(usage("--window-age of nothing: nothing would ever be known again"));
         }
-        let mut filter = Copies::new(self.window, cli)?;
-        let memory = cli::units::show_bytes(filter.window.bytes());
-        cli.info(format_args!("remembering {} events takes {memory} when full", self.window));
+        let index = self.index.as_deref().map(DidIndex::open).transpose();
+        let mut copies = Copies::new(self.window, age, index?, cli.stats())?;
+        cli.info(format_args!("{} events take {} at most", self.window, show_bytes(bytes)));
+        if let Some(archive) = &self.prime {
+            let known = prime::prime(&mut copies, archive, self.window)
+                .with_context(|| format!("--prime {}", archive.display()))?;
+            cli.info(format_args!("{known} events of {} are known", archive.display()));
+        }
         let (mut input, mut output) = self.io.open(cli)?;
         loop {
             if input.idle()? {
                 output.flush()?;
+                if !input.wait_up_to(Some(figures::EVERY))? {
+                    copies.publish();
+                }
             }
+            copies.look_ahead(&mut input)?;
             match input.next()? {
-                None => return output.finish(),
+                None => {
+                    copies.publish();
+                    return output.finish();
+                }
                 Some(Item::Start) => {
-                    filter.start();
+                    copies.start();
                     output.start()?;
                 }
                 Some(Item::Frame(frame)) => {
-                    if !filter.is_copy(&frame)? {
+                    if !copies.is_copy(&frame)? {
                         output.put(&frame)?;
                     }
                 }
@@ -71,52 +108,23 @@ pds-tap --hosts hosts.txt | dedupe | sig-verify --index did.idx | archive-pack -
     }
 }
 
-/// Tells copies from events.
-struct Copies<'c> {
-    cli: &'c Cli,
-    /// Random at each start, so that nobody outside can aim at a collision.
-    key: Key,
-    hosts: HostTable,
-    sources: Sources,
-    window: Window,
-}
-
-impl<'c> Copies<'c> {
-    fn new(window: usize, cli: &'c Cli) -> anyhow::Result<Copies<'c>> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).context("random key")?;
-        let (hosts, sources) = (HostTable::default(), Sources::new(&key));
-        Ok(Copies { cli, key: Key(key), hosts, sources, window: Window::new(window) })
-    }
-
-    /// A new stream: its host ids mean other hosts, what was seen stays seen.
-    fn start(&mut self) {
-        self.hosts.clear();
-        self.sources.clear();
-    }
-
-    fn is_copy(&mut self, frame: &Frame<'_>) -> anyhow::Result<bool> {
-        if frame.header.kind == Kind::HOST {
-            self.hosts.apply(frame)?;
-            self.sources.forget(frame.header.host);
-        }
-        if frame.header.kind != Kind::EVENT {
-            return Ok(false);
-        }
-        let header = frame.header;
-        let host = self.hosts.get(header.host).with_context(|| {
-            format!("an event of host id {}, which no `host` frame names", header.host.0)
-        })?;
-        let identity = identity::of(&self.key, host.name, header.epoch, header.seq, frame.body());
-        let source = self.sources.mark_of(header.host, host);
-        let seen = self.window.insert(u128::from_le_bytes(identity) ^ source);
-        if seen {
-            self.cli.stats().dropped(1);
-        }
-        Ok(seen)
-    }
-}
-
 fn main() -> ExitCode {
     cli::main::<Args>()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn help_states_what_the_default_takes() {
+        let bytes = copies::bytes_for(WINDOW_EVENTS).unwrap();
+        assert!(bytes <= 256 << 20);
+        let help = Args::command().render_long_help().to_string();
+        let stated = format!("takes {} MiB at most", bytes.div_ceil(1 << 20));
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&help).contains(&stated), "{stated}: {help}");
+    }
 }

@@ -122,7 +122,24 @@ fn a_copy_later_than_the_window_goes_through() {
 
 #[test]
 fn a_window_of_nothing_is_misuse() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dedupe"));
-    let refused = command.args(["--window", "0"]).stdin(Stdio::null()).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
+    for args in [["--window", "0"], ["--window", "18446744073709551615"], ["--window-age", "0"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dedupe"));
+        let refused = command.args(args).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_named() {
+    for (args, named) in [
+        (["--index", "/nowhere/did.idx"], "/nowhere/did.idx"),
+        // As much as there are addresses for, and more than there is memory.
+        (["--window", "70368744177664"], "70368744177664 events"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dedupe"));
+        let failed = command.args(args).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        assert!(said.contains(named), "{said}");
+    }
 }

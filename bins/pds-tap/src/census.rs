@@ -68,6 +68,7 @@ impl Census {
                 last_event_ns: host.last_ns,
                 lag_ns: (host.last_ns > 0).then(|| host.lag.ns()),
                 failures: u64::from(host.failures),
+                ..stats::Host::default()
             })
         });
         match table.write(rows) {

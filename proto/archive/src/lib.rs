@@ -72,6 +72,7 @@ mod writer;
 
 mod follow;
 mod marks;
+mod newest;
 mod parts;
 mod reader;
 mod replay;
@@ -96,6 +97,7 @@ pub use follow::Follower;
 pub use forgotten::{Forgotten, Target};
 pub use hosts::{Host, HostMark, HostNo};
 pub use marks::marks;
+pub use newest::newest;
 pub use parts::{Part, Parts, parts};
 pub use reader::{Query, Reader};
 pub use recover::repair;

@@ -27,11 +27,12 @@
 //! deactivated and active again are three events and only a re-send is a
 //! duplicate.
 //!
-//! The hash is BLAKE3 keyed with 32 bytes and cut to 128 bits: who does not know
-//! the key cannot aim at a collision. What is hashed is unambiguous: one byte for
-//! the kind, then parts of variable length behind their u64 length, absent ones
-//! as one byte 0 and present ones behind one byte 1, and the ops behind their
-//! count.
+//! The hash of the archive is BLAKE3 keyed with 32 bytes and cut to 128 bits: who
+//! does not know the key cannot aim at a collision. What lives in memory alone
+//! takes the same bytes ([`feed`]) under a quicker keyed hash. What is hashed is
+//! unambiguous: one byte for the kind, then parts of variable length behind their
+//! u64 length, absent ones as one byte 0 and present ones behind one byte 1, and
+//! the ops behind their count.
 
 use crate::cid::Cid;
 use crate::event::{self, Event};
@@ -62,48 +63,68 @@ pub fn of_parsed(
     body: &[u8],
     event: Option<&Event<'_>>,
 ) -> [u8; 16] {
-    let mut hash = Hash(blake3::Hasher::new_keyed(&key.0));
+    let mut hash = blake3::Hasher::new_keyed(&key.0);
+    let take = |bytes: &[u8]| {
+        hash.update(bytes);
+    };
+    feed(take, host, epoch, seq, body, event);
+    let mut out = [0; 16];
+    hash.finalize_xof().fill(&mut out);
+    out
+}
+
+/// Hands `take` all that the identity of an event is over, piece by piece: for whoever keeps
+/// identities no longer than a process lives, and wants a quicker hash than the archive's.
+pub fn feed(
+    take: impl FnMut(&[u8]),
+    host: &str,
+    epoch: u32,
+    seq: u64,
+    body: &[u8],
+    event: Option<&Event<'_>>,
+) {
+    let mut parts = Parts(take);
     // Padding is left out below, so it must not be what refuses an event.
     match event.filter(|_| limits::event(body).is_ok()) {
         Some(Event::Commit(commit)) => {
-            hash.raw(b"c");
-            hash.part(commit.repo.as_bytes());
-            hash.part(commit.rev.as_bytes());
-            hash.raw(commit.commit.as_bytes());
-            hash.option(commit.since.map(str::as_bytes));
-            hash.cid(commit.prev_data);
-            hash.raw(&(commit.ops.len() as u64).to_le_bytes());
+            parts.raw(b"c");
+            parts.part(commit.repo.as_bytes());
+            parts.part(commit.rev.as_bytes());
+            parts.raw(commit.commit.as_bytes());
+            parts.option(commit.since.map(str::as_bytes));
+            parts.cid(commit.prev_data);
+            parts.raw(&(commit.ops.len() as u64).to_le_bytes());
             for op in commit.ops {
-                hash.part(op.name.as_bytes());
-                hash.part(op.path.as_bytes());
-                hash.cid(op.cid);
-                hash.cid(op.prev);
+                parts.part(op.name.as_bytes());
+                parts.part(op.path.as_bytes());
+                parts.cid(op.cid);
+                parts.cid(op.prev);
             }
-            hash.part(commit.blocks);
+            parts.part(commit.blocks);
         }
         Some(Event::Sync(sync)) => {
-            hash.raw(b"s");
-            hash.part(sync.did.as_bytes());
-            hash.part(sync.rev.as_bytes());
-            hash.part(sync.blocks);
+            parts.raw(b"s");
+            parts.part(sync.did.as_bytes());
+            parts.part(sync.rev.as_bytes());
+            parts.part(sync.blocks);
         }
         _ => {
-            hash.raw(b"u");
-            hash.part(host.as_bytes());
-            hash.raw(&epoch.to_le_bytes());
-            hash.raw(&seq.to_le_bytes());
-            hash.part(body);
+            parts.raw(b"u");
+            parts.part(host.as_bytes());
+            parts.raw(&epoch.to_le_bytes());
+            parts.raw(&seq.to_le_bytes());
+            parts.part(body);
         }
     }
-    hash.finish()
 }
 
-struct Hash(blake3::Hasher);
+/// Where the pieces go.
+struct Parts<F>(F);
 
-impl Hash {
+impl<F: FnMut(&[u8])> Parts<F> {
     /// Bytes whose number follows from what stands before.
     fn raw(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        (self.0)(bytes);
     }
 
     fn part(&mut self, bytes: &[u8]) {
@@ -123,12 +144,6 @@ impl Hash {
         if let Some(cid) = cid {
             self.raw(cid.as_bytes());
         }
-    }
-
-    fn finish(&self) -> [u8; 16] {
-        let mut out = [0; 16];
-        self.0.finalize_xof().fill(&mut out);
-        out
     }
 }
 

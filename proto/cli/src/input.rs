@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use frame::{Decoder, Item, Located};
+use frame::{Decoder, Frame, Item, Located};
 use stats::State;
 
 use crate::fail::OutputClosed;
@@ -45,8 +45,9 @@ pub struct Input<'c> {
     located: Option<Located>,
     /// How much of the source the last item took; let go of at the next call.
     taken: usize,
-    watched: Option<OwnedFd>,
+    watched: Vec<OwnedFd>,
     torn: Option<anyhow::Error>,
+    stats: stats::Page,
 }
 
 impl<'c> Input<'c> {
@@ -63,10 +64,29 @@ impl<'c> Input<'c> {
             ));
         }
         let first = first.unwrap_or(Endpoint::Stdio);
-        let (source, name, joint) = Source::open(&first, cli)?;
-        cli.stats().set_inputs(std::slice::from_ref(&joint));
+        Input::new(&first, waiting, cli.stats().clone(), cli)
+    }
+
+    /// Opens one of several inputs that are read at the same time. What it reads is counted by
+    /// the caller.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn one_of_many(endpoint: &Endpoint, cli: &'c Cli) -> anyhow::Result<Input<'c>> {
+        Input::new(endpoint, VecDeque::new(), stats::Page::none(), cli)
+    }
+
+    fn new(
+        first: &Endpoint,
+        waiting: VecDeque<Endpoint>,
+        stats: stats::Page,
+        cli: &'c Cli,
+    ) -> anyhow::Result<Input<'c>> {
+        let (source, name, joint) = Source::open(first, cli)?;
+        stats.set_inputs(std::slice::from_ref(&joint));
         Ok(Input {
             cli,
+            stats,
             joints: vec![joint],
             waiting,
             source,
@@ -74,7 +94,7 @@ impl<'c> Input<'c> {
             decoder: Decoder::default(),
             located: None,
             taken: 0,
-            watched: None,
+            watched: Vec::new(),
             torn: None,
         })
     }
@@ -84,8 +104,31 @@ impl<'c> Input<'c> {
     /// # Errors
     /// If there are no descriptors left.
     pub fn watch(&mut self, output: &Output<'_>) -> anyhow::Result<()> {
-        self.watched = output.watched().map(|fd| fd.try_clone_to_owned()).transpose()?;
-        self.watch_from_source()
+        output.watched().map_or(Ok(()), |fd| self.watch_end(fd))
+    }
+
+    /// The same for the other end of any pipe or socket.
+    ///
+    /// # Errors
+    /// If there are no descriptors left, or too many are watched.
+    pub fn watch_end(&mut self, fd: BorrowedFd<'_>) -> anyhow::Result<()> {
+        if self.watched.len() == pipe::WATCHED_MAX {
+            return Err(usage(format!("more than {} outputs", pipe::WATCHED_MAX - 1)));
+        }
+        self.source.watch(fd)?;
+        self.watched.push(fd.try_clone_to_owned()?);
+        Ok(())
+    }
+
+    /// What the inputs that were opened are called on the stats page.
+    #[must_use]
+    pub fn joints(&self) -> &[String] {
+        &self.joints
+    }
+
+    /// How many bytes wait to be read, and how many fit; zeros where that is not known.
+    pub fn queue(&mut self) -> (u64, u64) {
+        self.source.queue()
     }
 
     /// Whether [`Input::next`] may have to wait.
@@ -105,10 +148,9 @@ impl<'c> Input<'c> {
         if self.located.is_some() || self.source.holds_an_item() {
             return Ok(true);
         }
-        let watched = self.watched.as_ref().map(AsFd::as_fd);
         let waits = timeout.is_none_or(|timeout| !timeout.is_zero());
-        let mut wait = || self.source.wait(watched, timeout);
-        let ready = if waits { self.cli.stats().wait(State::Input, wait) } else { wait() };
+        let mut wait = || self.source.wait(&self.watched, timeout);
+        let ready = if waits { self.stats.wait(State::Input, wait) } else { wait() };
         match ready.with_context(|| self.name.clone())? {
             Ready::Input => Ok(true),
             Ready::Nothing => Ok(false),
@@ -133,12 +175,32 @@ impl<'c> Input<'c> {
         self.taken = located.len;
         let item = located.item(self.source.data()?);
         if let Item::Frame(frame) = &item {
-            self.cli.stats().frames_in(1);
+            self.stats.frames_in(1);
             if frame.header.kind == frame::Kind::EVENT {
-                self.cli.stats().events_in(1);
+                self.stats.events_in(1);
             }
         }
         Ok(Some(item))
+    }
+
+    /// Shows the frames that are there already and that [`Input::next`] will give next, in order,
+    /// until `see` returns false or something else than a whole frame comes. Nothing is taken: a
+    /// stage that prepares many frames at once looks ahead with this.
+    ///
+    /// # Errors
+    /// What the system says of the source.
+    pub fn ahead(&mut self, mut see: impl FnMut(&Frame<'_>) -> bool) -> anyhow::Result<()> {
+        self.let_go()?;
+        let mut decoder = self.decoder.clone();
+        let mut data = self.source.data().with_context(|| self.name.clone())?;
+        // What is no frame, and what cannot be read, is for `next` to say.
+        while let Ok(Some(located)) = decoder.locate(data)
+            && let Item::Frame(frame) = located.item(data)
+            && see(&frame)
+        {
+            data = data.get(located.len..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// What the current input is called in messages.
@@ -151,13 +213,6 @@ impl<'c> Input<'c> {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.decoder.offset()
-    }
-
-    fn watch_from_source(&self) -> anyhow::Result<()> {
-        match (&self.source, &self.watched) {
-            (Source::Ring(ring), Some(output)) => ring.watch(output.as_fd()),
-            _ => Ok(()),
-        }
     }
 
     fn let_go(&mut self) -> anyhow::Result<()> {
@@ -174,11 +229,10 @@ impl<'c> Input<'c> {
                 Ok(Some(located)) => return Ok(Some(located)),
                 Ok(None) => {
                     let held = data.len();
-                    let watched = self.watched.as_ref().map(AsFd::as_fd);
-                    let stats = self.cli.stats();
+                    let stats = &self.stats;
                     let (depth, capacity) = self.source.queue();
                     stats.queue(depth, capacity);
-                    let more = stats.wait(State::Input, || self.source.fill(watched));
+                    let more = stats.wait(State::Input, || self.source.fill(&self.watched));
                     match more {
                         Ok(More::Bytes(bytes)) => {
                             stats.bytes_in(bytes as u64);
@@ -224,8 +278,8 @@ impl<'c> Input<'c> {
         let joint;
         (self.source, self.name, joint) = Source::open(&endpoint, self.cli)?;
         self.joints.push(joint);
-        self.cli.stats().set_inputs(&self.joints);
-        self.watch_from_source()?;
+        self.stats.set_inputs(&self.joints);
+        self.watched.iter().try_for_each(|fd| self.source.watch(fd.as_fd()))?;
         self.decoder = Decoder::default();
         Ok(true)
     }
@@ -301,22 +355,27 @@ impl Source {
         }
     }
 
-    fn wait(
-        &mut self,
-        watched: Option<BorrowedFd<'_>>,
-        timeout: Option<Duration>,
-    ) -> anyhow::Result<Ready> {
+    /// Has waits look at one more descriptor.
+    fn watch(&self, fd: BorrowedFd<'_>) -> anyhow::Result<()> {
+        match self {
+            Source::Ring(ring) => ring.watch(fd),
+            // It is told of them with each wait.
+            Source::Fd(_) => Ok(()),
+        }
+    }
+
+    fn wait(&mut self, watched: &[OwnedFd], timeout: Option<Duration>) -> anyhow::Result<Ready> {
         match self {
             Source::Fd(buffered) => Ok(pipe::wait(buffered.file.as_fd(), watched, timeout)?),
             Source::Ring(ring) => ring.wait(watched, timeout),
         }
     }
 
-    fn fill(&mut self, watched: Option<BorrowedFd<'_>>) -> anyhow::Result<More> {
+    fn fill(&mut self, watched: &[OwnedFd]) -> anyhow::Result<More> {
         match self {
             Source::Fd(buffered) => {
-                if let Some(watched) = watched
-                    && pipe::wait(buffered.file.as_fd(), Some(watched), None)? == Ready::OutputGone
+                if !watched.is_empty()
+                    && pipe::wait(buffered.file.as_fd(), watched, None)? == Ready::OutputGone
                 {
                     return Ok(More::OutputGone);
                 }

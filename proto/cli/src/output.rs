@@ -25,6 +25,8 @@ pub struct Output<'c> {
     cli: &'c Cli,
     sink: Sink,
     name: String,
+    /// What it is called on the stats page.
+    joint: String,
     buffer: Vec<u8>,
     /// When each event in the buffer was received.
     received_ns: Vec<u64>,
@@ -71,24 +73,51 @@ impl<'c> Output<'c> {
                 (Sink::Ring(Box::new(writer)), name)
             }
         };
-        if let Sink::Fd(file) = &sink {
-            pipe::widen(file.as_fd());
-            cli.stats().set_output(&stats::endpoint_of(file));
-        } else {
-            cli.stats().set_output(&name);
-        }
+        let joint = match &sink {
+            Sink::Fd(file) => {
+                pipe::widen(file.as_fd());
+                stats::endpoint_of(file)
+            }
+            Sink::Ring(_) => name.clone(),
+        };
+        cli.stats().set_output(&joint);
         let buffer = Vec::with_capacity(2 * BATCH_BYTES);
         let received_ns = Vec::with_capacity(BATCH_BYTES / 64);
         Ok(Output {
             cli,
             sink,
             name,
+            joint,
             buffer,
             received_ns,
             written: 0,
             started: false,
             closed: false,
         })
+    }
+
+    /// Opens several outputs at once.
+    ///
+    /// # Errors
+    /// As [`Output::frames`].
+    pub fn several(
+        endpoints: &[Endpoint],
+        force: bool,
+        cli: &'c Cli,
+    ) -> anyhow::Result<Vec<Output<'c>>> {
+        let outputs: Vec<Output<'c>> = endpoints
+            .iter()
+            .map(|endpoint| Output::frames(Some(endpoint), force, cli))
+            .collect::<anyhow::Result<_>>()?;
+        let joints: Vec<&str> = outputs.iter().map(|output| output.joint.as_str()).collect();
+        cli.stats().set_outputs(&joints);
+        Ok(outputs)
+    }
+
+    /// Whether nobody will read any more.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.watched().is_some_and(pipe::is_hung_up)
     }
 
     /// Begins the stream, or begins it anew: host ids are given again after this.

@@ -1,7 +1,7 @@
 //! Descriptors: terminals, pipes, and waiting on two of them at once.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,11 +43,15 @@ pub(crate) enum Ready {
     Nothing,
 }
 
-/// Waits until `input` can be read or the reader of `output` goes away; for ever without a
-/// timeout. An interrupted wait begins anew: a timeout is a bound on patience, not a clock.
+/// How many descriptors a wait looks at beside its input.
+pub(crate) const WATCHED_MAX: usize = 33;
+
+/// Waits until `input` can be read or the other end of one of `watched` goes away; for ever
+/// without a timeout. An interrupted wait begins anew: a timeout is a bound on patience, not a
+/// clock.
 pub(crate) fn wait(
     input: BorrowedFd<'_>,
-    output: Option<BorrowedFd<'_>>,
+    watched: &[OwnedFd],
     timeout: Option<Duration>,
 ) -> io::Result<Ready> {
     let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
@@ -55,22 +59,23 @@ pub(crate) fn wait(
     });
     loop {
         // Without events asked for, only an error or a hang-up is reported.
-        let mut fds = [
-            PollFd::new(input, PollFlags::POLLIN),
-            PollFd::new(output.unwrap_or(input), PollFlags::empty()),
-        ];
-        let watched = if output.is_some() { 2 } else { 1 };
-        match poll(fds.get_mut(..watched).unwrap_or_default(), timeout) {
+        let watched_fd = |at| watched.get(at).map_or(input, AsFd::as_fd);
+        let mut fds: [PollFd<'_>; 1 + WATCHED_MAX] = std::array::from_fn(|at| match at {
+            0 => PollFd::new(input, PollFlags::POLLIN),
+            _ => PollFd::new(watched_fd(at - 1), PollFlags::empty()),
+        });
+        let fds = fds.get_mut(..=watched.len().min(WATCHED_MAX)).unwrap_or_default();
+        match poll(fds, timeout) {
             Err(nix::errno::Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
             Ok(0) => return Ok(Ready::Nothing),
             Ok(_) => {}
         }
-        let [input, output] = fds.map(|fd| fd.any().unwrap_or(true));
-        if input {
+        let mut spoke = fds.iter().map(|fd| fd.any().unwrap_or(true));
+        if spoke.next() == Some(true) {
             return Ok(Ready::Input);
         }
-        if watched == 2 && output {
+        if spoke.any(|spoke| spoke) {
             return Ok(Ready::OutputGone);
         }
     }

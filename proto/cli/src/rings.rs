@@ -1,6 +1,6 @@
 //! Rings as endpoints: what the ring room says, in the words of inputs and outputs.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use ring::{CAPACITY_BYTES, Error, Patience, Reader, Ready as RingReady, Until, Writer};
@@ -40,7 +40,7 @@ impl RingIn {
     /// Waits for bytes or the end.
     pub(crate) fn wait(
         &mut self,
-        output: Option<BorrowedFd<'_>>,
+        watched: &[OwnedFd],
         timeout: Option<Duration>,
     ) -> anyhow::Result<Ready> {
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
@@ -54,7 +54,7 @@ impl RingIn {
             match ready {
                 Ok(RingReady::More | RingReady::End) => return Ok(Ready::Input),
                 Ok(RingReady::TimedOut) => return Ok(Ready::Nothing),
-                Ok(RingReady::Interrupted) if output.is_some_and(pipe::is_hung_up) => {
+                Ok(RingReady::Interrupted) if is_any_gone(watched) => {
                     return Ok(Ready::OutputGone);
                 }
                 Ok(RingReady::Interrupted) => {}
@@ -66,7 +66,7 @@ impl RingIn {
     }
 
     /// Waits until there is more than was shown.
-    pub(crate) fn fill(&mut self, output: Option<BorrowedFd<'_>>) -> anyhow::Result<More> {
+    pub(crate) fn fill(&mut self, watched: &[OwnedFd]) -> anyhow::Result<More> {
         let shown = self.reader.seen().len();
         loop {
             match self.reader.wait()? {
@@ -75,7 +75,7 @@ impl RingIn {
                 }
                 RingReady::End => return Ok(More::End),
                 RingReady::Interrupted | RingReady::TimedOut => {
-                    if output.is_some_and(pipe::is_hung_up) {
+                    if is_any_gone(watched) {
                         return Ok(More::OutputGone);
                     }
                 }
@@ -129,6 +129,11 @@ impl RingOut {
     pub(crate) fn peer_fd(&self) -> Option<BorrowedFd<'_>> {
         self.writer.as_ref().map(Writer::peer_fd)
     }
+}
+
+/// Whether what a stage is there for is gone.
+fn is_any_gone(watched: &[OwnedFd]) -> bool {
+    watched.iter().any(|fd| pipe::is_hung_up(fd.as_fd()))
 }
 
 /// Either side waits for the other as long as it takes, as with a named pipe.

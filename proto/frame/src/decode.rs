@@ -51,7 +51,7 @@ impl Located {
 /// let (item, _) = decoder.next(&stream[magic..]).unwrap().unwrap();
 /// assert!(matches!(item, frame::Item::Frame(end) if end.header == header));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Decoder {
     offset: u64,
     started: bool,

@@ -1,6 +1,6 @@
 //! Writing: frames are appended to a buffer that the caller keeps and empties.
 
-use crate::header::{Frame, HEADER_BYTES, Header};
+use crate::header::{Frame, HEADER_BYTES, Header, HostId};
 use crate::section::{self, SECTION_HEADER_BYTES, Section, Tag};
 use crate::{Error, MAGIC, PAYLOAD_BYTES_MAX};
 
@@ -25,6 +25,15 @@ pub fn put_with(out: &mut Vec<u8>, frame: &Frame<'_>, tag: Tag, data: &[u8]) -> 
     let others = frame.sections().filter(|section| section.tag != tag);
     let own = std::iter::once(Section { tag, data });
     put_sections(out, &frame.header, frame.body(), others.chain(own))
+}
+
+/// Appends `frame` as one of another host id, everything else as it is.
+///
+/// # Errors
+/// None that can happen: the frame is as long as it was.
+pub fn put_as(out: &mut Vec<u8>, frame: &Frame<'_>, host: HostId) -> Result<(), Error> {
+    let header = Header { host, ..frame.header };
+    put_sections(out, &header, frame.body(), frame.sections())
 }
 
 /// Appends a frame made of these parts with two sections, which is what a reader of stored

@@ -71,7 +71,7 @@ mod header;
 mod section;
 
 pub use decode::{Decoder, Item, Located, fuzz_decoder};
-pub use encode::{put, put_magic, put_with, put_with_two};
+pub use encode::{put, put_as, put_magic, put_with, put_with_two};
 pub use header::{Frame, HEADER_BYTES, Header, HostId, Kind, flags};
 pub use section::{SECTION_HEADER_BYTES, Section, Sections, Tag};
 

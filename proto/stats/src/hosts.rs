@@ -10,13 +10,13 @@
 //! | offset | bytes | name | meaning |
 //! |---|---|---|---|
 //! | 0 | 8 | magic | `SVRNhost` |
-//! | 8 | 8 | version | 1 |
-//! | 16 | 8 | row bytes | 128 |
+//! | 8 | 8 | version | 2 |
+//! | 16 | 8 | row bytes | 144 |
 //! | 24 | 8 | rows | how many there are, at most 262,144 |
 //! | 32 | 8 | edits | odd while the table is being written |
 //! | 40 | 8 | written | when it was, unix ns |
 //! | 48 | 80 | | 0 |
-//! | 128 | 128 each | rows | one for each host, in any order |
+//! | 128 | 144 each | rows | one for each host, in any order |
 //!
 //! | in a row | bytes | name | meaning |
 //! |---|---|---|---|
@@ -28,18 +28,21 @@
 //! | 40 | 8 | last event | when it was received, unix ns; 0 for never |
 //! | 48 | 8 | lag | how old an event was lately when it was received, ns; all ones if that is not known |
 //! | 56 | 8 | failures | attempts to connect that failed since the last that did not |
-//! | 64 | 64 | name | UTF-8 without control characters, ended by a zero byte or the row; of a longer one the last 64 bytes |
+//! | 64 | 8 | first | events that it was the first of all to send, where a tool knows |
+//! | 72 | 8 | copies | events of which one had come before, from whomever, likewise |
+//! | 80 | 64 | name | UTF-8 without control characters, ended by a zero byte or the row; of a longer one the last 64 bytes |
 //!
 //! **Reading**: copy the file, check size, magic and version, and read `edits` again: odd or
 //! changed means that it may be torn. The page says that there is a table (its field `hosts`).
 //!
-//! Version 1 is the first. A table of one host, `a.example`, connected, with nothing else known:
+//! Version 2 has `first` and `copies`. A table of one host, `a.example`, connected, with nothing
+//! else known:
 //! ```text
-//! 00000000  53 56 52 4e 68 6f 73 74  01 00 00 00 00 00 00 00  |SVRNhost........|
-//! 00000010  80 00 00 00 00 00 00 00  01 00 00 00 00 00 00 00  |................|
+//! 00000000  53 56 52 4e 68 6f 73 74  02 00 00 00 00 00 00 00  |SVRNhost........|
+//! 00000010  90 00 00 00 00 00 00 00  01 00 00 00 00 00 00 00  |................|
 //! 00000080  02 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
 //! 000000b0  ff ff ff ff ff ff ff ff  00 00 00 00 00 00 00 00  |................|
-//! 000000c0  61 2e 65 78 61 6d 70 6c  65 00 00 00 00 00 00 00  |a.example.......|
+//! 000000d0  61 2e 65 78 61 6d 70 6c  65 00 00 00 00 00 00 00  |a.example.......|
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -54,10 +57,10 @@ use crate::error::Error;
 use crate::layout::WORD_BYTES;
 
 const MAGIC: [u8; 8] = *b"SVRNhost";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Bytes before the first row, and of a row.
 const HEAD_BYTES: usize = 128;
-const ROW_BYTES: usize = 128;
+const ROW_BYTES: usize = 144;
 /// Rows in a table: hosts beyond that are counted by the tool and not listed.
 pub const ROWS_MAX: usize = 262_144;
 /// Bytes of a host's name.
@@ -70,7 +73,7 @@ const AT_ROWS: usize = 24;
 const AT_EDITS: usize = 32;
 const AT_WRITTEN: usize = 40;
 
-const ROW_NAME: usize = 64;
+const ROW_NAME: usize = 80;
 const _: () = assert!(ROW_NAME + NAME_BYTES == ROW_BYTES);
 
 /// Times that a table is read again because it was being written.
@@ -131,6 +134,10 @@ pub struct Host<N = String> {
     pub lag_ns: Option<u64>,
     /// Attempts to connect that failed since the last that did not.
     pub failures: u64,
+    /// Events that it was the first of all to send, where a tool knows.
+    pub first: u64,
+    /// Events of which one had come before, from whomever, likewise.
+    pub copies: u64,
 }
 
 /// The table as the tool sees it that writes it. Dropping it removes the file.
@@ -168,6 +175,8 @@ impl HostTable {
                 host.last_event_ns,
                 host.lag_ns.map_or(UNKNOWN, |lag| lag.min(UNKNOWN - 1)),
                 host.failures,
+                host.first,
+                host.copies,
             ] {
                 self.bytes.extend_from_slice(&word.to_le_bytes());
             }
@@ -284,6 +293,8 @@ fn decode(bytes: &[u8]) -> Result<Vec<Host>, Error> {
             last_event_ns: word(row, 40),
             lag_ns: (lag != UNKNOWN).then_some(lag),
             failures: word(row, 56),
+            first: word(row, 64),
+            copies: word(row, 72),
         })
     })
     .collect()
@@ -325,6 +336,8 @@ mod tests {
             last_event_ns: 5,
             lag_ns: Some(6),
             failures: 7,
+            first: 8,
+            copies: 9,
         };
         let long = format!("{}.example", "x".repeat(100));
         let hosts = [connected("a.example"), full.clone(), connected(&long), connected("c\u{1b}")];
@@ -342,10 +355,22 @@ mod tests {
     }
 
     fn owned(host: Host<&str>) -> Host {
-        let Host { name, state, events, bytes, rate_milli, seq, last_event_ns, lag_ns, failures } =
-            host;
+        let Host { name, state, events, bytes, rate_milli, seq, last_event_ns, .. } = host;
+        let Host { lag_ns, failures, first, copies, .. } = host;
         let name = name.to_owned();
-        Host { name, state, events, bytes, rate_milli, seq, last_event_ns, lag_ns, failures }
+        Host {
+            name,
+            state,
+            events,
+            bytes,
+            rate_milli,
+            seq,
+            last_event_ns,
+            lag_ns,
+            failures,
+            first,
+            copies,
+        }
     }
 
     #[test]
@@ -354,10 +379,10 @@ mod tests {
         let mut table = table(dir.path());
         table.write([connected("a.example")].into_iter()).unwrap();
         let bytes = std::fs::read(&table.path).unwrap();
-        assert_eq!(bytes.len(), 256);
-        assert_eq!(bytes[..32], *b"SVRNhost\x01\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0");
+        assert_eq!(bytes.len(), 272);
+        assert_eq!(bytes[..32], *b"SVRNhost\x02\0\0\0\0\0\0\0\x90\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0");
         assert_eq!((bytes[128], &bytes[176..184]), (2, &[0xff; 8][..]));
-        assert_eq!(bytes[192..202], *b"a.example\0");
+        assert_eq!(bytes[208..218], *b"a.example\0");
     }
 
     #[test]
@@ -374,10 +399,10 @@ mod tests {
         assert!(decode(&good).is_ok());
         assert!(matches!(decode(&good[..100]), Err(Error::Busy)));
         assert!(matches!(with(0, b'X'), Err(Error::Magic(_))));
-        assert!(matches!(with(AT_VERSION, 2), Err(Error::Version { found: 2, .. })));
+        assert!(matches!(with(AT_VERSION, 3), Err(Error::Version { found: 3, .. })));
         assert!(matches!(with(AT_ROWS, 2), Err(Error::Limit { found: 2, limit: 1, .. })));
         assert!(matches!(with(AT_EDITS, 3), Err(Error::Busy)));
-        assert!(matches!(with(192, 0x1b), Err(Error::Text { offset: 192 })));
+        assert!(matches!(with(208, 0x1b), Err(Error::Text { offset: 208 })));
     }
 
     #[test]

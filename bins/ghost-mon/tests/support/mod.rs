@@ -91,6 +91,7 @@ pub fn write_hosts(tap: &Page) -> stats::HostTable {
         last_event_ns: 1,
         lag_ns: Some(n * 1_000_000),
         failures: 0,
+        ..stats::Host::default()
     });
     let dead = stats::Host {
         name: "dead.example",
