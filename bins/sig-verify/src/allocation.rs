@@ -44,7 +44,7 @@ fn judge_all(judge: &mut Judge, stream: &[u8], out: &mut Vec<u8>) -> usize {
             judge.hosts.apply(&frame).unwrap();
             continue;
         }
-        let (_, Decision::Settled(verdict)) = judge.decide(&frame) else { panic!("asks") };
+        let (_, Decision::Settled(verdict)) = judge.decide(&frame, None) else { panic!("asks") };
         ok += usize::from(verdict.rule.is_none());
         out.clear();
         frame::put_with(out, &frame, Tag::VERDICT, &verdict.to_bytes()).unwrap();
@@ -72,6 +72,7 @@ fn judging_allocates_nothing_after_warm_up() {
         recent: Default::default(),
         pds: String::new(),
         time_ns: 0,
+        hurries: false,
     };
     let (stream, mut out) = (stream(), Vec::new());
     let warm = judge_all(&mut judge, &stream, &mut out);

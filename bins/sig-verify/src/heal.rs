@@ -2,7 +2,8 @@
 //! account's host and proved, and takes the place of what was missed.
 //!
 //! One account is tried again after a minute at the soonest, after a failure with pauses that double
-//! up to an hour. After a `hole` the host's list of accounts says which of those that are known here
+//! up to an hour. An account whose event went unchecked, because the directory gave no answer, is
+//! looked at a minute later. After a `hole` the host's list of accounts says which of those that are known here
 //! have moved on meanwhile.
 
 use std::collections::VecDeque;
@@ -17,6 +18,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// How many accounts a generation remembers that were tried: two of them, at 100 bytes.
 const GENERATION_MAX: usize = 1 << 16;
+
+/// Accounts that are looked at later; of more, the gaps show when their next commits come.
+const LATE_MAX: usize = 1 << 12;
 
 /// Hosts whose lists are waited for; of more, the holes stay open until their accounts come by.
 const LISTS_MAX: usize = 1 << 12;
@@ -56,6 +60,8 @@ pub(crate) struct Heal {
     /// Accounts that a list has shown to be behind.
     repos: VecDeque<Question>,
     lists: VecDeque<Question>,
+    /// Accounts with events that went unchecked, and when they are looked at.
+    late: VecDeque<(Instant, Box<str>)>,
     /// Frames that are to go on.
     frames: VecDeque<Vec<u8>>,
 }
@@ -68,6 +74,7 @@ impl Heal {
             tries: Generations::new(GENERATION_MAX),
             repos: VecDeque::new(),
             lists: VecDeque::new(),
+            late: VecDeque::new(),
             frames: VecDeque::new(),
         }
     }
@@ -100,6 +107,20 @@ impl Heal {
             _ => PAUSE,
         };
         self.tries.insert(did.into(), Try { next: Instant::now() + pause, pause });
+    }
+
+    /// Looks at an account later: an event of its went unchecked.
+    pub(crate) fn put_late(&mut self, did: &str) {
+        let is_in = || self.late.iter().any(|(_, other)| **other == *did);
+        if self.is_on && self.late.len() < LATE_MAX && !is_in() {
+            self.late.push_back((Instant::now() + PAUSE, did.into()));
+        }
+    }
+
+    /// The next account that is to be looked at by now.
+    pub(crate) fn pop_late(&mut self) -> Option<Box<str>> {
+        let is_due = self.late.front()?.0 <= Instant::now();
+        is_due.then(|| self.late.pop_front().map(|(_, did)| did)).flatten()
     }
 
     /// A `repo` frame that is to go on before anything else of its account.
@@ -158,6 +179,17 @@ mod tests {
         heal.tell("a", true);
         assert_eq!(heal.tried("a").unwrap().pause, PAUSE);
         assert_eq!(Heal::new(false, OnGap::Pass).wish("a"), Wish::Pass);
+    }
+
+    #[test]
+    fn an_account_with_unchecked_events_is_looked_at_once_and_later() {
+        let mut heal = Heal::new(true, OnGap::Pass);
+        heal.put_late("a");
+        heal.put_late("a");
+        assert_eq!((heal.late.len(), heal.pop_late()), (1, None));
+        heal.late[0].0 = Instant::now();
+        assert_eq!(heal.pop_late().as_deref(), Some("a"));
+        assert!(!heal.is_busy() && heal.pop_late().is_none(), "the end is not held up by it");
     }
 
     #[test]

@@ -3,8 +3,13 @@
 //! A mark says that everything before it has been handed on, so it waits until every event before
 //! it has been sent or dropped, of whatever account. Events of other accounts go by meanwhile.
 //! All of it is bounded, in number and in bytes; marks that wait one behind the other become one.
+//!
+//! An event that would be refused by what was said before it came is put off until that may be
+//! asked for again. It stands aside meanwhile: anybody can make such events, and those of the same
+//! account that are proved go by.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
 
 use frame::mark::{self, Mark};
 use frame::{Frame, Item, Kind};
@@ -12,6 +17,11 @@ use frame::{Frame, Item, Kind};
 /// Events that are held at most, and bytes; the stage stops reading beyond that.
 const EVENTS_MAX: usize = 1 << 15;
 const BYTES_MAX: usize = 128 << 20;
+
+/// Events that are put off at most, and bytes, in all and of one account.
+const PUT_OFF_MAX: usize = EVENTS_MAX / 4;
+const PUT_OFF_BYTES_MAX: usize = BYTES_MAX / 4;
+const PUT_OFF_EACH_MAX: usize = 256;
 
 /// Marks that wait at most; beyond that they become one even with events between them.
 const MARKS_MAX: usize = 64;
@@ -22,6 +32,8 @@ pub(crate) struct Held {
     frame: Box<[u8]>,
     /// The number of the gate that it holds shut.
     gate: u64,
+    /// Since when it waits, unix ns.
+    pub(crate) since_ns: u64,
 }
 
 impl Held {
@@ -40,10 +52,21 @@ struct Gate {
     held: usize,
 }
 
+/// Events that stand aside.
+#[derive(Debug, Default)]
+struct PutOff {
+    /// By account, and when they are due.
+    accounts: HashMap<Box<str>, (Instant, VecDeque<Held>)>,
+    due: BTreeSet<(Instant, Box<str>)>,
+    events: usize,
+    bytes: usize,
+}
+
 /// What waits.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     accounts: HashMap<Box<str>, VecDeque<Held>>,
+    put_off: PutOff,
     gates: VecDeque<Gate>,
     /// The number that the next gate will have.
     next: u64,
@@ -79,12 +102,18 @@ impl Hold {
         !self.accounts.is_empty() && self.accounts.contains_key(did)
     }
 
-    /// Keeps an event, behind those of its account that wait already.
-    pub(crate) fn push(&mut self, did: &str, frame: &Frame<'_>) {
-        let held = Held { frame: frame.bytes().into(), gate: self.next };
+    /// Takes an event in. It has to go on to a place, by [`Hold::push`] or [`Hold::put_off`].
+    pub(crate) fn admit(&mut self, frame: &Frame<'_>) -> Held {
+        let (frame, gate) = (Box::from(frame.bytes()), self.next);
+        let held = Held { frame, gate, since_ns: cli::now_ns() };
         self.events += 1;
         self.behind += 1;
         self.bytes += held.frame.len();
+        held
+    }
+
+    /// Keeps an event, behind those of its account that wait already.
+    pub(crate) fn push(&mut self, did: &str, held: Held) {
         match self.accounts.get_mut(did) {
             Some(queue) => queue.push_back(held),
             None => {
@@ -93,10 +122,47 @@ impl Hold {
         }
     }
 
-    /// Takes out the events of an account, in their order. Each has to come back, by
-    /// [`Hold::settle`] or by [`Hold::restore`].
+    /// Lets an event stand aside until it is due, if there is room for it.
+    ///
+    /// # Errors
+    /// The event, if there is none.
+    pub(crate) fn put_off(&mut self, did: &str, held: Held, due: Instant) -> Result<(), Held> {
+        let PutOff { accounts, due: dues, events, bytes } = &mut self.put_off;
+        let length = held.frame.len();
+        if *events >= PUT_OFF_MAX || *bytes + length > PUT_OFF_BYTES_MAX {
+            return Err(held);
+        }
+        match accounts.get_mut(did) {
+            Some((_, queue)) if queue.len() >= PUT_OFF_EACH_MAX => return Err(held),
+            Some((_, queue)) => queue.push_back(held),
+            None => {
+                dues.insert((due, did.into()));
+                accounts.insert(did.into(), (due, VecDeque::from([held])));
+            }
+        }
+        (*events, *bytes) = (*events + 1, *bytes + length);
+        Ok(())
+    }
+
+    /// An account whose events are due by then, or any without a time.
+    pub(crate) fn due(&self, by: Option<Instant>) -> Option<Box<str>> {
+        let (due, did) = self.put_off.due.first()?;
+        by.is_none_or(|by| *due <= by).then(|| did.clone())
+    }
+
+    /// Takes out the events of an account, in their order, before them what was put off. Each has to
+    /// come back, by [`Hold::settle`], [`Hold::put_off`] or [`Hold::restore`].
     pub(crate) fn take(&mut self, did: &str) -> VecDeque<Held> {
-        self.accounts.remove(did).unwrap_or_default()
+        let waiting = self.accounts.remove(did).unwrap_or_default();
+        let put_off = &mut self.put_off;
+        let Some((did, (due, mut queue))) = put_off.accounts.remove_entry(did) else {
+            return waiting;
+        };
+        put_off.due.remove(&(due, did));
+        put_off.events -= queue.len();
+        put_off.bytes -= queue.iter().map(|held| held.frame.len()).sum::<usize>();
+        queue.extend(waiting);
+        queue
     }
 
     /// Puts back what cannot be settled yet of what was taken.

@@ -2,17 +2,21 @@
 //!
 //! The index is asked first: it is quick, and what it proves is proved. Only where it knows
 //! nothing, or what it says would refuse an event, do the directory's answers count, and one that
-//! is a minute old is asked for again: keys rotate. Silence of the directory decides nothing.
+//! is a minute old is asked for again: keys rotate. Silence of the directory decides nothing, and
+//! neither does an answer that was asked for before the event came: an account may change twice in
+//! a minute, and is asked about once. What such an answer would refuse waits until it may be asked
+//! again.
 //!
 //! did:web is in no index and has no operations that could be followed. What its host says lives
 //! beside the index, in memory, and is no longer believed after an hour.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use didindex::{DidIndex, Entry, History, Key, Period, keys_at};
 use frame::verdict::{Rule, Status, Verdict};
 
-use crate::known::{self, Known};
+use crate::known::{self, Known, Record};
 use crate::resolve::{Answer, Question, Resolver, Source};
 use crate::verify::{Keys, hinges_on_identity};
 
@@ -23,6 +27,13 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// events ask sooner.
 const PLC_BELIEVED: Duration = Duration::from_secs(6 * 3600);
 const WEB_BELIEVED: Duration = Duration::from_secs(3600);
+
+/// When an account that is said to have changed is asked about once more, if the directory knows
+/// of no change yet.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// Accounts that are to be asked about once more.
+const MOMENTS_MAX: usize = 1024;
 
 /// How long it goes on proving events while nobody answers any more.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -112,15 +123,35 @@ impl Iterator for Periods<'_> {
 pub(crate) enum Decision {
     /// The verdict.
     Settled(Verdict),
-    /// The directory has to be asked; with the account's history or without.
-    Ask {
+    /// Somebody has to be asked.
+    Ask(Whom),
+    /// What would refuse it was said before it came, and may be asked for again only then.
+    Later(Instant, Whom),
+    /// The account's repository has to be fetched from its host, to close a gap.
+    Fetch,
+}
+
+/// Who has to be asked about an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// The directory; with the account's history or without.
+    Directory {
         /// Whether former keys could prove it.
         history: bool,
     },
-    /// The account's host has to be asked whether the account is active.
-    AskHost,
-    /// The account's repository has to be fetched from its host, to close a gap.
-    Fetch,
+    /// The account's host, whether the account is active.
+    Host,
+}
+
+/// Where an account lives, as far as that is known at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// At this host.
+    At(Box<str>),
+    /// Nowhere.
+    Nowhere,
+    /// That has to be asked.
+    Unknown,
 }
 
 /// Everything that is known of accounts, and who is asked for the rest.
@@ -130,6 +161,8 @@ pub(crate) struct Identities {
     web: Known,
     resolver: Option<Resolver>,
     keys: Keys,
+    /// Accounts that are to be asked about once more, and when.
+    moments: VecDeque<(Instant, Box<str>)>,
 }
 
 impl Identities {
@@ -144,6 +177,7 @@ impl Identities {
             web: Known::new(known::WEB_MAX),
             resolver,
             keys,
+            moments: VecDeque::new(),
         }
     }
 
@@ -152,10 +186,12 @@ impl Identities {
         self.index.is_some()
     }
 
-    /// Judges by what is known; `judge` is called once for each source.
+    /// Judges an event that was received then by what is known; `judge` is called once for each
+    /// source.
     pub(crate) fn decide(
         &mut self,
         did: &str,
+        received_ns: u64,
         mut judge: impl FnMut(View<'_>) -> Verdict,
     ) -> Decision {
         // An index that cannot be opened is none to move to: this one goes on.
@@ -183,7 +219,7 @@ impl Identities {
             // The index has tried the present key, so it will take a former one, or a newer.
             let failed = indexed.is_some_and(|verdict| verdict.status != Status::Ok);
             let history = only_history || (self.keys == Keys::Auto && failed);
-            return Decision::Ask { history };
+            return Decision::Ask(Whom::Directory { history });
         };
         let (age, said) = (record.at.elapsed(), record.said.elapsed());
         // What the index proves is proved: the directory only knows better whose host it is.
@@ -211,8 +247,13 @@ impl Identities {
             && self.keys != Keys::Current
             && record.identity.is_some()
             && !holds;
+        let whom = Whom::Directory { history: history || only_history };
         if age >= AGAIN || (history && !record.with_history && !record.silent) {
-            return Decision::Ask { history: history || only_history };
+            return Decision::Ask(whom);
+        }
+        let is_old = !record.silent && record.asked_ns < received_ns;
+        if is_old && verdict.status == Status::Refused {
+            return proved.map_or(Decision::Later(record.at + AGAIN, whom), Decision::Settled);
         }
         // Only a definite answer refuses.
         Decision::Settled(match proved {
@@ -243,6 +284,66 @@ impl Identities {
         record.changed = true;
         if record.at.elapsed() >= AGAIN {
             resolver.ask_if_idle(Question { did: did.into(), history });
+            if self.moments.len() < MOMENTS_MAX {
+                self.moments.push_back((Instant::now() + MOMENT, did.into()));
+            }
+        }
+    }
+
+    /// Asks once more about accounts that are said to have changed, where the directory did not
+    /// know of it a moment ago.
+    fn ask_once_more(&mut self) {
+        while self.moments.front().is_some_and(|(due, _)| *due <= Instant::now())
+            && let Some((_, did)) = self.moments.pop_front()
+        {
+            let Some(resolver) = &mut self.resolver else { return };
+            let (known, history) = match resolver.source(&did) {
+                Some(Source::Plc) => (&mut self.plc, self.keys == Keys::History),
+                _ => (&mut self.web, false),
+            };
+            if known.get(&did).is_some_and(|record| !record.differs) {
+                resolver.ask_if_idle(Question { did, history });
+            }
+        }
+    }
+
+    /// What has to come first before the word of the host that an account is known to live at is
+    /// held against an event that was received then: it may have moved since. `None` for nothing.
+    pub(crate) fn confirm(&mut self, did: &str, received_ns: u64) -> Option<Decision> {
+        let ask = Whom::Directory { history: false };
+        let Some(record) = self.record(did) else { return Some(Decision::Ask(ask)) };
+        if !record.silent && record.asked_ns >= received_ns {
+            return None;
+        }
+        Some(if record.at.elapsed() >= AGAIN {
+            Decision::Ask(ask)
+        } else if record.silent {
+            Decision::Settled(Verdict::unchecked(Rule::INACTIVE))
+        } else {
+            Decision::Later(record.at + AGAIN, ask)
+        })
+    }
+
+    /// Where the directory says that an account lives, if it was asked within a minute.
+    pub(crate) fn home(&mut self, did: &str) -> Home {
+        match self.record(did) {
+            Some(record) if !record.silent && record.at.elapsed() < AGAIN => {
+                let pds = record.identity.as_ref().and_then(|identity| identity.pds.clone());
+                pds.map_or(Home::Nowhere, Home::At)
+            }
+            _ => Home::Unknown,
+        }
+    }
+
+    /// What the directory said of where an account lives, however long ago.
+    pub(crate) fn said_pds(&mut self, did: &str) -> Option<&str> {
+        self.record(did)?.identity.as_ref()?.pds.as_deref()
+    }
+
+    fn record(&mut self, did: &str) -> Option<&mut Record> {
+        match self.resolver.as_ref()?.source(did)? {
+            Source::Plc => self.plc.get(did),
+            Source::Web => self.web.get(did),
         }
     }
 
@@ -254,15 +355,17 @@ impl Identities {
     /// Takes in one answer, if one comes within `wait`; says whose account it is about, and
     /// whether it was an answer at all.
     pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
+        self.ask_once_more();
         let resolver = self.resolver.as_mut()?;
-        let (question, answer) = resolver.answer(wait)?;
-        let answered = answer != Answer::Silence;
-        let known = match resolver.source(&question.did) {
+        let told = resolver.answer(wait)?;
+        let answered = told.answer != Answer::Silence;
+        let did = told.question.did.clone();
+        let known = match resolver.source(&did) {
             Some(Source::Web) => &mut self.web,
             _ => &mut self.plc,
         };
-        known.insert(&question, answer, Instant::now());
-        Some((question.did, answered))
+        known.insert(told, Instant::now());
+        Some((did, answered))
     }
 
     /// Why questions had no answer lately, if that was not said before.

@@ -14,8 +14,8 @@ use frame::verdict::{Rule, Status, Verdict, notes};
 use crate::activity::{Activity, Said, Word};
 use crate::heads::{self, Account, Heads, HostKey};
 use crate::heal::{Heal, Wish};
-use crate::identity::{Decision, Identities};
-use crate::pds::{Answer, Asked, Hosts, Question};
+use crate::identity::{Decision, Identities, Whom};
+use crate::pds::{Answer, Asked, Hosts, Question, Told};
 use crate::state::{Again, Recent, State};
 use crate::verify::{self, Claim, Proof, Speaker};
 
@@ -39,6 +39,8 @@ pub(crate) struct Judge {
     pub(crate) pds: String,
     /// When the event was received that was judged last.
     pub(crate) time_ns: u64,
+    /// What may be asked later only is asked at once.
+    pub(crate) hurries: bool,
 }
 
 /// What an event is held against.
@@ -47,6 +49,8 @@ struct Standing {
     account: Account,
     /// The event was proved by the last run: it changes nothing.
     is_again: bool,
+    /// When the event came, unix ns.
+    received_ns: u64,
 }
 
 /// What is to be asked of an account's host before its event is settled.
@@ -62,8 +66,20 @@ enum Doubt {
 
 impl Judge {
     /// What can be said of an event at present, and of whose account it is. What is settled as
-    /// proved has become part of what is known of its account.
-    pub(crate) fn decide<'a>(&mut self, frame: &Frame<'a>) -> (&'a str, Decision) {
+    /// proved has become part of what is known of its account. `held_ns` says since when the event
+    /// is held, if it is: whatever its frame says, it was there by then.
+    pub(crate) fn decide<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        held_ns: Option<u64>,
+    ) -> (&'a str, Decision) {
+        match self.consider(frame, held_ns) {
+            (did, Decision::Later(_, whom)) if self.hurries => (did, Decision::Ask(whom)),
+            other => other,
+        }
+    }
+
+    fn consider<'a>(&mut self, frame: &Frame<'a>, held_ns: Option<u64>) -> (&'a str, Decision) {
         let settled = |verdict| ("", Decision::Settled(verdict));
         self.time_ns = frame.header.time_ns;
         let event = match verify::open(frame.body()) {
@@ -71,7 +87,9 @@ impl Judge {
             Err(rule) => return settled(Verdict::refused(rule)),
         };
         let did = event.did().unwrap_or_default();
-        let mut standing = Standing { account: self.heads.get(did), is_again: false };
+        let received_ns = frame.header.time_ns.min(held_ns.unwrap_or(u64::MAX));
+        let account = self.heads.get(did);
+        let mut standing = Standing { account, is_again: false, received_ns };
         if let Event::Commit(commit) = &event
             && let Ok(rev) = commit.rev.parse()
             && self.is_repeat(&mut standing, did, rev, &commit.commit)
@@ -115,7 +133,7 @@ impl Judge {
             // It passed, so the account was active then.
             Some(Again::For(before)) => {
                 let account = Account { away: None, ..before };
-                *standing = Standing { account, is_again: true };
+                *standing = Standing { account, is_again: true, ..*standing };
             }
             None => {}
         }
@@ -142,7 +160,7 @@ impl Judge {
         let (proof, pds) = (&mut self.proof, &mut self.pds);
         let is_behind = noted & notes::GAP != 0 && self.heal.is_on();
         let is_told = doubt != Doubt::None || claim.says_active().is_some() || is_behind;
-        let decision = self.identities.decide(claim.did, |view| {
+        let decision = self.identities.decide(claim.did, standing.received_ns, |view| {
             if is_told {
                 pds.clear();
                 pds.push_str(view.pds().unwrap_or_default());
@@ -154,6 +172,12 @@ impl Judge {
             Decision::Settled(verdict) if verdict.status == Status::Ok => {
                 self.activate(claim, standing, doubt, verdict)
             }
+            Decision::Settled(verdict) if verdict.rule == Some(Rule::NO_ANSWER) => {
+                if claim.head().is_some() && standing.account.head.is_some() {
+                    self.heal.put_late(claim.did);
+                }
+                decision
+            }
             other => other,
         }
     }
@@ -162,36 +186,18 @@ impl Judge {
     fn activate(
         &mut self,
         claim: &Claim<'_>,
-        Standing { account, is_again }: Standing,
+        standing: Standing,
         doubt: Doubt,
         verdict: Verdict,
     ) -> Decision {
-        let mut away = account.away;
-        let no = match doubt {
-            Doubt::None => None,
-            // A host that is no longer the account's has nothing more to say about it.
-            Doubt::Inactive(host) if HostKey::of(&self.pds) != host => {
-                away = None;
-                None
+        let Standing { account, is_again, .. } = standing;
+        let mut away = match self.ask_doubt(claim.did, standing, doubt) {
+            Ok(away) => away,
+            Err(Decision::Settled(no)) => {
+                return Decision::Settled(Verdict { notes: verdict.notes, ..no });
             }
-            Doubt::Inactive(_) => match self.word(claim.did) {
-                Word::Ask => return Decision::AskHost,
-                Word::Said(Said::Active(true)) => {
-                    away = None;
-                    None
-                }
-                Word::Said(Said::Active(false)) => Some(Verdict::refused(Rule::INACTIVE)),
-                Word::Said(Said::Silence) => Some(Verdict::unchecked(Rule::INACTIVE)),
-            },
-            Doubt::Hearsay(active) => match self.word(claim.did) {
-                Word::Ask => return Decision::AskHost,
-                Word::Said(Said::Active(now)) if now == active => None,
-                Word::Said(_) => Some(Verdict::unchecked(Rule::HEARSAY)),
-            },
+            Err(other) => return other,
         };
-        if let Some(no) = no {
-            return Decision::Settled(Verdict { notes: verdict.notes, ..no });
-        }
         if verdict.notes & notes::GAP != 0 {
             match self.heal.wish(claim.did) {
                 Wish::Fetch => return Decision::Fetch,
@@ -220,6 +226,45 @@ impl Judge {
         Decision::Settled(verdict)
     }
 
+    /// By whose word the account of a proved event is inactive; or what has to come first, or what
+    /// is to be said of the event instead.
+    fn ask_doubt(
+        &mut self,
+        did: &str,
+        Standing { account, received_ns, .. }: Standing,
+        doubt: Doubt,
+    ) -> Result<Option<HostKey>, Decision> {
+        let (expected, silent) = match doubt {
+            Doubt::None => return Ok(account.away),
+            // A host that is no longer the account's has nothing more to say about it.
+            Doubt::Inactive(host) if self.has_left(did, host) => return Ok(None),
+            Doubt::Inactive(_) => (true, Rule::INACTIVE),
+            Doubt::Hearsay(active) => (active, Rule::HEARSAY),
+        };
+        match self.word(did, expected, received_ns) {
+            Word::Ask => Err(Decision::Ask(Whom::Host)),
+            Word::Later(due) => Err(Decision::Later(due, Whom::Host)),
+            Word::Said(Said::Active(active)) if active == expected => {
+                Ok(account.away.filter(|_| doubt == Doubt::Hearsay(active)))
+            }
+            // It may be that the account has moved on from there.
+            Word::Said(Said::Active(_)) if doubt == Doubt::Hearsay(expected) => {
+                Err(Decision::Settled(Verdict::unchecked(silent)))
+            }
+            Word::Said(Said::Active(_)) => {
+                let first = self.identities.confirm(did, received_ns);
+                Err(first.unwrap_or(Decision::Settled(Verdict::refused(silent))))
+            }
+            Word::Said(Said::Silence) => Err(Decision::Settled(Verdict::unchecked(silent))),
+        }
+    }
+
+    /// Whether an account lives elsewhere than at this host, as far as anybody says.
+    fn has_left(&mut self, did: &str, host: HostKey) -> bool {
+        let said = self.identities.said_pds(did);
+        HostKey::of(&self.pds) != host || said.is_some_and(|pds| HostKey::of(pds) != host)
+    }
+
     fn change(&mut self, did: &str, before: &Account, after: Account) {
         if after != *before {
             self.heads.put(did, after);
@@ -228,9 +273,9 @@ impl Judge {
     }
 
     /// What the account's host says of its activity.
-    fn word(&self, did: &str) -> Word {
+    fn word(&self, did: &str, active: bool, received_ns: u64) -> Word {
         match self.asker {
-            Some(_) => self.activity.word(did, &self.pds),
+            Some(_) => self.activity.word(did, &self.pds, active, received_ns),
             None => Word::Said(Said::Silence),
         }
     }
@@ -238,9 +283,11 @@ impl Judge {
     /// Asks what a decision wants to know.
     pub(crate) fn ask(&mut self, did: &str, decision: Decision) {
         let asked = match decision {
-            Decision::Ask { history } => return self.identities.ask(did, history),
-            Decision::Settled(_) => return,
-            Decision::AskHost => Asked::Status(did.into()),
+            Decision::Ask(Whom::Directory { history }) => {
+                return self.identities.ask(did, history);
+            }
+            Decision::Settled(_) | Decision::Later(..) => return,
+            Decision::Ask(Whom::Host) => Asked::Status(did.into()),
             Decision::Fetch => Asked::Repo(did.into()),
         };
         if let Some(asker) = &mut self.asker {
@@ -268,14 +315,15 @@ impl Judge {
     }
 
     fn host_answer(&mut self, wait: Duration) -> Option<(Box<str>, bool)> {
-        let (Question { asked, pds }, answer) = self.asker.as_mut()?.answer(wait)?;
+        let Told { question: Question { asked, pds }, answer, asked_ns } =
+            self.asker.as_mut()?.answer(wait)?;
         match (asked, answer) {
             (Asked::Status(did), answer) => {
                 let said = match answer {
                     Answer::Active(active) => Said::Active(active),
                     _ => Said::Silence,
                 };
-                self.activity.learn(did.clone(), pds, said);
+                self.activity.learn(did.clone(), pds, said, asked_ns);
                 Some((did, said != Said::Silence))
             }
             (Asked::Repo(did), answer) => {

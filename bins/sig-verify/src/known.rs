@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::generations::Generations;
 use crate::identity::Identity;
-use crate::resolve::{Answer, Question};
+use crate::resolve::{Answer, Question, Told};
 
 /// How many accounts of the PLC directory a generation holds. Two of them, at about 300 bytes an
 /// account, are 80 MB.
@@ -27,6 +27,10 @@ pub(crate) struct Record {
     pub(crate) at: Instant,
     /// When it answered last.
     pub(crate) said: Instant,
+    /// When that was asked for, unix ns: the answer knows of nothing later.
+    pub(crate) asked_ns: u64,
+    /// Whether it answered otherwise than the time before.
+    pub(crate) differs: bool,
     /// Whether the account is said to have changed since.
     pub(crate) changed: bool,
 }
@@ -46,34 +50,46 @@ impl Known {
         self.0.renew(did)
     }
 
-    /// Remembers an answer. Silence takes nothing away from what was said before.
-    pub(crate) fn insert(&mut self, question: &Question, answer: Answer, at: Instant) {
-        let before = self.0.remove(&question.did);
-        let with_history = question.history;
-        let said = |identity, silent| Record {
+    /// Remembers an answer that came at that time. Silence takes nothing away from what was said
+    /// before.
+    pub(crate) fn insert(&mut self, told: Told, at: Instant) {
+        let Told { question: Question { did, history }, answer, asked_ns } = told;
+        let before = self.0.remove(&did);
+        let said = |identity: Option<Identity>, before: Option<Record>| Record {
+            differs: before.is_some_and(|before| !is_same(&before.identity, &identity)),
             identity,
-            silent,
-            with_history,
+            silent: false,
+            with_history: history,
             at,
             said: at,
+            asked_ns,
             changed: false,
         };
         let record = match (answer, before) {
-            (Answer::Found(identity), _) => said(Some(identity), false),
-            (Answer::Missing, _) => said(None, false),
+            (Answer::Found(identity), before) => said(Some(identity), before),
+            (Answer::Missing, before) => said(None, before),
             (Answer::Silence, Some(before)) => Record { silent: true, at, ..before },
-            (Answer::Silence, None) => Record { with_history: false, ..said(None, true) },
+            (Answer::Silence, None) => {
+                Record { with_history: false, silent: true, ..said(None, None) }
+            }
         };
-        self.0.insert(question.did.clone(), record);
+        self.0.insert(did, record);
     }
+}
+
+/// Whether two answers say the same of an account, former keys apart.
+fn is_same(one: &Option<Identity>, other: &Option<Identity>) -> bool {
+    let of = |it: &Option<Identity>| it.as_ref().map(|it| (it.key, it.pds.clone()));
+    of(one) == of(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn question(number: usize) -> Question {
-        Question { did: format!("did:plc:{number}").into(), history: false }
+    fn told(number: usize, answer: Answer) -> Told {
+        let question = Question { did: format!("did:plc:{number}").into(), history: false };
+        Told { question, answer, asked_ns: 7 }
     }
 
     #[test]
@@ -82,7 +98,7 @@ mod tests {
         let mut known = Known::new(max);
         let now = Instant::now();
         for number in 0..5 * max {
-            known.insert(&question(number), Answer::Missing, now);
+            known.insert(told(number, Answer::Missing), now);
             assert!(known.get("did:plc:0").is_some(), "asked for each time, at {number}");
         }
         assert!(known.get("did:plc:1").is_none());
@@ -94,14 +110,16 @@ mod tests {
         let mut known = Known::new(10);
         let now = Instant::now();
         let identity = Identity { key: didindex::Key::Missing, pds: None, periods: Vec::new() };
-        known.insert(&question(1), Answer::Found(identity.clone()), now);
+        known.insert(told(1, Answer::Found(identity.clone())), now);
         let later = now + std::time::Duration::from_secs(1);
-        known.insert(&question(1), Answer::Silence, later);
+        known.insert(Told { asked_ns: 9, ..told(1, Answer::Silence) }, later);
         let record = known.get("did:plc:1").unwrap();
         assert!(record.silent && record.said == now && record.at == later);
+        assert_eq!(record.asked_ns, 7, "silence knows nothing");
         assert_eq!(record.identity.as_ref(), Some(&identity));
-        known.insert(&question(1), Answer::Missing, now);
+        assert!(!record.differs);
+        known.insert(told(1, Answer::Missing), now);
         let record = known.get("did:plc:1").unwrap();
-        assert!(!record.silent && record.identity.is_none());
+        assert!(!record.silent && record.identity.is_none() && record.differs);
     }
 }

@@ -81,6 +81,7 @@ impl cli::Tool for Args {
             heal: Heal::new(self.heal, self.on_gap),
             pds: String::new(),
             time_ns: 0,
+            hurries: false,
         };
         let rejects = self.rejects.as_deref().map(|path| Rejects::create(path, self.out.force));
         let rejects = rejects.transpose()?;

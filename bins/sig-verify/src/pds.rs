@@ -75,11 +75,20 @@ pub(crate) enum Answer {
     Silence,
 }
 
+/// A question and what came of it.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) question: Question,
+    pub(crate) answer: Answer,
+    /// When it was asked, unix ns: of what came to be later the answer knows nothing.
+    pub(crate) asked_ns: u64,
+}
+
 /// Takes questions and gives answers, in whatever order they come.
 pub(crate) struct Hosts {
     desk: Arc<Desk>,
-    sender: Sender<(Question, Answer)>,
-    answers: Receiver<(Question, Answer)>,
+    sender: Sender<Told>,
+    answers: Receiver<Told>,
     asked: HashSet<Question>,
 }
 
@@ -117,7 +126,8 @@ impl Hosts {
         if state.queue.len() >= QUESTIONS_MAX {
             drop(state);
             // The receiver lives as long as the sender does.
-            let _ = self.sender.send((question, Answer::Silence));
+            let told = Told { question, answer: Answer::Silence, asked_ns: cli::now_ns() };
+            let _ = self.sender.send(told);
             return;
         }
         state.queue.push_back(question);
@@ -131,13 +141,13 @@ impl Hosts {
     }
 
     /// The next answer, if one comes within `wait`.
-    pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Question, Answer)> {
+    pub(crate) fn answer(&mut self, wait: Duration) -> Option<Told> {
         if self.asked.is_empty() {
             return None;
         }
-        let (question, answer) = self.answers.recv_timeout(wait).ok()?;
-        self.asked.remove(&question);
-        Some((question, answer))
+        let told = self.answers.recv_timeout(wait).ok()?;
+        self.asked.remove(&told.question);
+        Some(told)
     }
 }
 
@@ -176,13 +186,15 @@ impl Desk {
     }
 
     /// Asks one question after the other until all is closed.
-    fn work(&self, answers: &Sender<(Question, Answer)>) {
+    fn work(&self, answers: &Sender<Told>) {
         while let Some((question, is_silent)) = self.next() {
+            let asked_ns = cli::now_ns();
             let answer = if is_silent { None } else { self.fetch(&question) };
             if !is_silent {
                 self.done(&question.pds, answer.is_none());
             }
-            if answers.send((question, answer.unwrap_or(Answer::Silence))).is_err() {
+            let answer = answer.unwrap_or(Answer::Silence);
+            if answers.send(Told { question, answer, asked_ns }).is_err() {
                 return;
             }
         }

@@ -81,12 +81,21 @@ pub(crate) struct Upstream {
     pub(crate) patience: Duration,
 }
 
+/// A question and what came of it.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) question: Question,
+    pub(crate) answer: Answer,
+    /// When it was asked, unix ns: of what came to be later the answer knows nothing.
+    pub(crate) asked_ns: u64,
+}
+
 /// Takes questions and gives answers, in whatever order they come.
 pub(crate) struct Resolver {
     plc: Pool,
     web: Pool,
-    sender: Sender<(Question, Answer)>,
-    answers: Receiver<(Question, Answer)>,
+    sender: Sender<Told>,
+    answers: Receiver<Told>,
     asked: HashSet<Box<str>>,
     answered: u64,
     allow_private: bool,
@@ -161,14 +170,14 @@ impl Resolver {
     }
 
     /// The next answer, if one comes within `wait`.
-    pub(crate) fn answer(&mut self, wait: Duration) -> Option<(Question, Answer)> {
+    pub(crate) fn answer(&mut self, wait: Duration) -> Option<Told> {
         if self.asked.is_empty() {
             return None;
         }
-        let (question, answer) = self.answers.recv_timeout(wait).ok()?;
-        self.asked.remove(&question.did);
+        let told = self.answers.recv_timeout(wait).ok()?;
+        self.asked.remove(&told.question.did);
         self.answered += 1;
-        Some((question, answer))
+        Some(told)
     }
 
     /// How many answers were given.
@@ -183,7 +192,7 @@ impl Resolver {
 
     fn say(&self, question: Question, answer: Answer) {
         // The receiver lives as long as the sender does.
-        let _ = self.sender.send((question, answer));
+        let _ = self.sender.send(Told { question, answer, asked_ns: cli::now_ns() });
     }
 }
 
@@ -193,11 +202,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn start(
-        threads: usize,
-        desk: Desk,
-        answers: &Sender<(Question, Answer)>,
-    ) -> anyhow::Result<Pool> {
+    fn start(threads: usize, desk: Desk, answers: &Sender<Told>) -> anyhow::Result<Pool> {
         let desk = Arc::new(desk);
         for _ in 0..threads {
             let (desk, answers) = (Arc::clone(&desk), answers.clone());
@@ -256,8 +261,9 @@ impl Desk {
     }
 
     /// Asks one question after the other until the pool is closed.
-    fn work(&self, answers: &Sender<(Question, Answer)>) {
+    fn work(&self, answers: &Sender<Told>) {
         while let Some(next) = self.next() {
+            let asked_ns = cli::now_ns();
             let (question, answer) = match next {
                 Next::Nothing(_) => continue,
                 Next::GiveUp(job) => (job.question, Answer::Silence),
@@ -273,7 +279,7 @@ impl Desk {
                     },
                 },
             };
-            if answers.send((question, answer)).is_err() {
+            if answers.send(Told { question, answer, asked_ns }).is_err() {
                 return;
             }
         }

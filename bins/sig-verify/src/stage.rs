@@ -6,7 +6,7 @@
 //! that are not known here go on only when nothing is held.
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cli::{Cli, Input, Item, Output, OutputClosed};
 use frame::verdict::{Rule, Status, Verdict};
@@ -134,22 +134,41 @@ impl Stage<'_> {
         {
             return self.keep(did, frame);
         }
-        let decided = self.judge.decide(frame);
+        let (did, decision) = self.judge.decide(frame, None);
         self.judge.check()?;
-        match decided {
-            (_, Decision::Settled(verdict)) => self.settle(frame, &verdict),
-            (did, decision) => {
-                self.judge.ask(did, decision);
-                self.keep(did, frame)
+        match decision {
+            Decision::Settled(verdict) => self.settle(frame, &verdict),
+            Decision::Later(due, _) => {
+                let held = self.hold.admit(frame);
+                self.put_off(did, held, due)
+            }
+            other => {
+                // In this order: what is asked from here on knows of what came before.
+                self.keep(did, frame)?;
+                self.judge.ask(did, other);
+                Ok(())
             }
         }
     }
 
     /// Holds an event until there is an answer about its account.
     fn keep(&mut self, did: &str, frame: &Frame<'_>) -> anyhow::Result<()> {
-        self.hold.push(did, frame);
+        let held = self.hold.admit(frame);
+        self.hold.push(did, held);
         self.cli.stats().held(self.hold.events() as u64);
         Ok(())
+    }
+
+    /// Lets an event stand aside until somebody may be asked again; without room for it nobody
+    /// knows.
+    fn put_off(&mut self, did: &str, held: Held, due: Instant) -> anyhow::Result<()> {
+        match self.hold.put_off(did, held, due) {
+            Ok(()) => {
+                self.cli.stats().held(self.hold.events() as u64);
+                Ok(())
+            }
+            Err(held) => self.release(&held, &Verdict::unchecked(Rule::NO_ANSWER)),
+        }
     }
 
     /// Sends an event on or drops it, as its verdict says.
@@ -187,23 +206,12 @@ impl Stage<'_> {
                     self.output.put(&frame)?;
                 }
             }
-            let mut queue = self.hold.take(&did);
-            while let Some(held) = queue.pop_front() {
-                let decision = held.frame().map(|frame| self.judge.decide(&frame).1);
-                self.judge.check()?;
-                if let Some(decision) = decision
-                    && !matches!(decision, Decision::Settled(_))
-                {
-                    queue.push_front(held);
-                    self.judge.ask(&did, decision);
-                    break;
-                }
-                self.release(&held, decision)?;
-            }
-            if !queue.is_empty() {
-                self.hold.restore(&did, queue);
-            }
-            self.cli.stats().held(self.hold.events() as u64);
+            self.go_on(&did)?;
+        }
+        while !self.hold.is_empty()
+            && let Some(did) = self.hold.due(Some(Instant::now()))
+        {
+            self.go_on(&did)?;
         }
         while let Some(bytes) = self.hold.pop_gate() {
             if let Some(frame) = reread(&bytes) {
@@ -213,12 +221,33 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn release(&mut self, held: &Held, decision: Option<Decision>) -> anyhow::Result<()> {
-        self.hold.settle(held);
-        match (held.frame(), decision) {
-            (Some(frame), Some(Decision::Settled(verdict))) => self.settle(&frame, &verdict),
-            _ => Ok(()),
+    /// Judges the events of an account that wait, up to one that has to wait on.
+    fn go_on(&mut self, did: &str) -> anyhow::Result<()> {
+        let mut queue = self.hold.take(did);
+        while let Some(held) = queue.pop_front() {
+            let decision = held.frame().map(|it| self.judge.decide(&it, Some(held.since_ns)).1);
+            self.judge.check()?;
+            match decision {
+                None => self.hold.settle(&held),
+                Some(Decision::Settled(verdict)) => self.release(&held, &verdict)?,
+                Some(Decision::Later(due, _)) => self.put_off(did, held, due)?,
+                Some(other) => {
+                    queue.push_front(held);
+                    self.judge.ask(did, other);
+                    break;
+                }
+            }
         }
+        if !queue.is_empty() {
+            self.hold.restore(did, queue);
+        }
+        self.cli.stats().held(self.hold.events() as u64);
+        Ok(())
+    }
+
+    fn release(&mut self, held: &Held, verdict: &Verdict) -> anyhow::Result<()> {
+        self.hold.settle(held);
+        held.frame().map_or(Ok(()), |frame| self.settle(&frame, verdict))
     }
 
     /// Whether answers are to be looked for although nothing comes in.
@@ -226,11 +255,17 @@ impl Stage<'_> {
         !self.hold.is_empty() || self.judge.is_healing()
     }
 
-    /// Waits until nothing is held.
+    /// Waits until nothing is held. What was put off is asked about at once: this comes once in a
+    /// stream, mostly at its end.
     fn drain(&mut self) -> anyhow::Result<()> {
+        self.judge.hurries = true;
+        while let Some(did) = self.hold.due(None) {
+            self.go_on(&did)?;
+        }
         while !self.hold.is_empty() {
             self.wait()?;
         }
+        self.judge.hurries = false;
         Ok(())
     }
 

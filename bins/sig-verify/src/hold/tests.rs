@@ -21,6 +21,16 @@ fn entries(bytes: &[u8]) -> Vec<(u32, u32, u64)> {
     mark::read(&frame).unwrap().map(|mark| (mark.host.0, mark.epoch, mark.seq)).collect()
 }
 
+fn push(hold: &mut Hold, did: &str, event: &[u8]) {
+    let held = hold.admit(&reread(event).unwrap());
+    hold.push(did, held);
+}
+
+fn put_off(hold: &mut Hold, did: &str, event: &[u8], due: Instant) -> bool {
+    let held = hold.admit(&reread(event).unwrap());
+    hold.put_off(did, held, due).map_err(|held| hold.settle(&held)).is_ok()
+}
+
 /// Settles all events of an account; gives their seqs in order.
 fn release(hold: &mut Hold, did: &str) -> Vec<u64> {
     let queue = hold.take(did);
@@ -32,10 +42,10 @@ fn release(hold: &mut Hold, did: &str) -> Vec<u64> {
 fn an_account_keeps_its_order_and_a_mark_waits_for_all_before_it() {
     let mut hold = Hold::default();
     for (did, seq) in [("a", 1), ("b", 2), ("a", 3)] {
-        hold.push(did, &reread(&event(seq)).unwrap());
+        push(&mut hold, did, &event(seq));
     }
     hold.gate(&reread(&mark(&[(1, 1, 3)])).unwrap());
-    hold.push("b", &reread(&event(4)).unwrap());
+    push(&mut hold, "b", &event(4));
     assert!(hold.waits_for("a") && !hold.waits_for("c"));
     assert_eq!(release(&mut hold, "a"), [1, 3]);
     assert_eq!(hold.pop_gate(), None);
@@ -49,20 +59,52 @@ fn an_account_keeps_its_order_and_a_mark_waits_for_all_before_it() {
 fn what_cannot_be_settled_goes_back_to_where_it_was() {
     let mut hold = Hold::default();
     for seq in 1..=3 {
-        hold.push("a", &reread(&event(seq)).unwrap());
+        push(&mut hold, "a", &event(seq));
     }
     let mut queue = hold.take("a");
     hold.settle(&queue.pop_front().unwrap());
     hold.restore("a", queue);
-    hold.push("a", &reread(&event(4)).unwrap());
+    push(&mut hold, "a", &event(4));
     assert_eq!(release(&mut hold, "a"), [2, 3, 4]);
     assert!(hold.is_empty());
 }
 
 #[test]
+fn what_is_put_off_stands_aside_until_it_is_due_and_holds_marks_up() {
+    let mut hold = Hold::default();
+    let now = Instant::now();
+    let later = now + std::time::Duration::from_secs(60);
+    assert!(put_off(&mut hold, "a", &event(1), later));
+    assert!(put_off(&mut hold, "b", &event(2), now));
+    hold.gate(&reread(&mark(&[(1, 1, 2)])).unwrap());
+    assert!(!hold.waits_for("a") && !hold.waits_for("b"), "others go by");
+    push(&mut hold, "a", &event(3));
+    assert_eq!((hold.due(Some(now)).as_deref(), hold.due(None).as_deref()), (Some("b"), Some("b")));
+    assert_eq!(release(&mut hold, "b"), [2]);
+    assert_eq!((hold.due(Some(now)), hold.due(None).as_deref()), (None, Some("a")));
+    assert_eq!(hold.pop_gate(), None);
+    assert_eq!(release(&mut hold, "a"), [1, 3], "its turn is before those that wait");
+    assert_eq!(entries(&hold.pop_gate().unwrap()), [(1, 1, 2)]);
+    assert!(hold.is_empty() && hold.due(None).is_none());
+    assert_eq!((hold.put_off.events, hold.put_off.bytes), (0, 0));
+}
+
+#[test]
+fn what_is_put_off_is_bounded_in_all_and_for_each_account() {
+    let mut hold = Hold::default();
+    let due = Instant::now();
+    let kept = (0..1000).filter(|number| put_off(&mut hold, "a", &event(*number), due)).count();
+    assert_eq!(kept, PUT_OFF_EACH_MAX);
+    let others = (0..EVENTS_MAX as u64).map(|number| (number.to_string(), event(number)));
+    let kept = others.filter(|(did, event)| put_off(&mut hold, did, event, due)).count();
+    assert_eq!(kept, PUT_OFF_MAX - PUT_OFF_EACH_MAX);
+    assert!(!hold.is_full(), "they leave room for events that prove");
+}
+
+#[test]
 fn marks_that_wait_for_the_same_events_become_one() {
     let mut hold = Hold::default();
-    hold.push("a", &reread(&event(1)).unwrap());
+    push(&mut hold, "a", &event(1));
     for marks in [[(2, 1, 5), (1, 1, 9)], [(1, 1, 11), (1, 2, 0)], [(3, 1, 1), (1, 2, 4)]] {
         hold.gate(&reread(&mark(&marks)).unwrap());
     }
@@ -75,7 +117,7 @@ fn marks_that_wait_for_the_same_events_become_one() {
 #[test]
 fn a_hole_is_not_joined_to_a_mark() {
     let mut hold = Hold::default();
-    hold.push("a", &reread(&event(1)).unwrap());
+    push(&mut hold, "a", &event(1));
     let mut hole = Vec::new();
     frame::put(&mut hole, &Header::new(Kind::HOLE, 1), b"").unwrap();
     let mark = mark(&[(1, 1, 1)]);
@@ -91,17 +133,16 @@ fn a_hole_is_not_joined_to_a_mark() {
 fn both_bounds_make_it_full() {
     let mut hold = Hold::default();
     let bytes = event(1);
-    let frame = reread(&bytes).unwrap();
     for _ in 0..EVENTS_MAX {
         assert!(!hold.is_full());
-        hold.push("a", &frame);
+        push(&mut hold, "a", &bytes);
     }
     assert!(hold.is_full());
     let mut hold = Hold::default();
     let mut large = Vec::new();
     frame::put(&mut large, &Header::new(Kind::EVENT, 1), &vec![0; 4 << 20]).unwrap();
     while !hold.is_full() {
-        hold.push("a", &reread(&large).unwrap());
+        push(&mut hold, "a", &large);
     }
     assert_eq!(hold.events(), 32);
 }
@@ -134,7 +175,7 @@ proptest! {
         for (number, step) in (1..).zip(steps.into_iter().chain(all)) {
             match step {
                 Step::Event(account) => {
-                    hold.push(&account.to_string(), &reread(&event(number)).unwrap());
+                    push(&mut hold, &account.to_string(), &event(number));
                     open.push((account, number));
                 }
                 Step::Mark => {

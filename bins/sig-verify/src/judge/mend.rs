@@ -10,7 +10,7 @@ use frame::{HostId, Tag};
 use super::Judge;
 use crate::heads::{Account, Head};
 use crate::hold::reread;
-use crate::identity::Decision;
+use crate::identity::{Decision, Home};
 use crate::rules;
 
 /// Questions to hosts at a time that nobody waits for.
@@ -33,7 +33,7 @@ impl Judge {
         let head = Head { rev, commit: repo.root, data: repo.commit.data };
         let proof = &mut self.proof;
         let judged =
-            self.identities.decide(did, |view| proof.judge_commit(repo.commit, head, view));
+            self.identities.decide(did, 0, |view| proof.judge_commit(repo.commit, head, view));
         let verdict = match judged {
             Decision::Settled(verdict) if verdict.status == Status::Ok => verdict,
             _ => return None,
@@ -60,9 +60,20 @@ impl Judge {
         }
     }
 
-    /// Asks on, where lists have shown that there is something to ask.
+    /// Asks on, where lists have shown that there is something to ask, and where events went
+    /// unchecked a while ago.
     pub(super) fn ask_on(&mut self) {
         let Some(asker) = &mut self.asker else { return };
+        while let Some(did) = self.heal.pop_late() {
+            match self.identities.home(&did) {
+                Home::At(pds) => self.heal.put_repo(&did, &pds),
+                Home::Nowhere => {}
+                Home::Unknown => {
+                    self.identities.ask(&did, false);
+                    self.heal.put_late(&did);
+                }
+            }
+        }
         while asker.pending() < IDLE_MAX
             && let Some(question) = self.heal.pop_question()
         {

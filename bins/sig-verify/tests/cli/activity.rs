@@ -162,6 +162,56 @@ fn an_account_that_is_held_inactive_is_asked_about_before_its_commit_is_refused(
 }
 
 #[test]
+fn a_hosts_word_from_before_a_commit_came_does_not_refuse_it() {
+    let bench = Bench::new();
+    bench.says(false);
+    let args = ["--resolve", &bench.directory.url, "--allow-private", "--pass-all"];
+    let mut running = harness::Running::start(&args);
+    let mut stream = Stream::of(&bench.name());
+    let mut feed = |running: &mut harness::Running, seq: u64, body: &[u8]| {
+        stream.event_at(harness::LIVE_NS, OWN, seq, body);
+        running.feed(&std::mem::take(&mut stream.bytes));
+    };
+    feed(&mut running, 1, &bench.account(false));
+    assert_eq!(running.next().verdict(), "ok");
+    // Its host is asked, and then whether that is its host still, as soon as that may be asked.
+    feed(&mut running, 2, &bench.commit(1));
+    bench.directory.wait_for(&bench.path());
+    assert!(running.is_quiet());
+    bench.says(true);
+    feed(&mut running, 3, &bench.commit(2));
+    assert!(running.is_quiet(), "what it said before does not refuse the second commit");
+    running.feed(&Stream::default().end());
+    let verdicts: Vec<String> = running.finish().iter().map(Seen::verdict).collect();
+    assert_eq!(verdicts, ["refused inactive", "ok"], "the first was there when it said so");
+}
+
+#[test]
+fn an_account_that_moved_is_not_refused_by_its_former_hosts_word() {
+    let bench = Bench::new();
+    bench.says(false);
+    let args = ["--resolve", &bench.directory.url, "--allow-private", "--pass-all"];
+    let mut running = harness::Running::start(&args);
+    let mut stream = Stream::of(&bench.name());
+    stream.host(OTHER, Role::Pds, "other.example");
+    let mut feed = |running: &mut harness::Running, host, seq, body: &[u8]| {
+        stream.event_at(harness::LIVE_NS, host, seq, body);
+        running.feed(&std::mem::take(&mut stream.bytes));
+    };
+    feed(&mut running, OWN, 1, &bench.account(false));
+    assert_eq!(running.next().verdict(), "ok");
+    // It moves with its key, within the minute in which the directory is not asked again.
+    bench.lives_at("other.example");
+    feed(&mut running, OTHER, 2, &bench.commit(1));
+    bench.directory.wait_for(&bench.path());
+    assert!(running.is_quiet(), "its former host's word does not count for long");
+    running.feed(&Stream::default().end());
+    let seen = running.finish();
+    assert_eq!(seen.iter().map(Seen::verdict).collect::<Vec<_>>(), ["ok"]);
+    assert_eq!(seen[0].notes(), ["first"], "it lives there");
+}
+
+#[test]
 fn where_nobody_can_be_asked_an_inactive_account_is_not_decided_about() {
     let secret = Secret::new(Curve::K256, 1);
     let account = index::Account::new(1, secret.public());

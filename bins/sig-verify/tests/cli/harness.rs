@@ -11,6 +11,9 @@ use frame::{Decoder, Header, HostId, Item, Kind};
 /// When the events of these tests were received, unix ns: 2026-12-01.
 pub const NOW_NS: u64 = 1_796_083_200_000_000_000;
 
+/// Later than any clock: such an event counts as received in the moment when it is read.
+pub const LIVE_NS: u64 = u64::MAX;
+
 /// A frame as it came out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
@@ -59,8 +62,12 @@ impl Stream {
     }
 
     pub fn event(&mut self, host: u32, seq: u64, body: &[u8]) {
+        self.event_at(NOW_NS, host, seq, body);
+    }
+
+    pub fn event_at(&mut self, time_ns: u64, host: u32, seq: u64, body: &[u8]) {
         let header =
-            Header { host: HostId(host), epoch: 1, seq, ..Header::new(Kind::EVENT, NOW_NS) };
+            Header { host: HostId(host), epoch: 1, seq, ..Header::new(Kind::EVENT, time_ns) };
         frame::put(&mut self.bytes, &header, body).unwrap();
     }
 
