@@ -1,7 +1,7 @@
 //! What the tool is told.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -13,6 +13,9 @@ use crate::identity::Identities;
 use crate::pds::Hosts;
 use crate::resolve::{Resolver, Upstream};
 use crate::verify::{Foreign, Keys, Legacy, Policy};
+
+/// The most threads that are of use.
+const JOBS_MAX: usize = 256;
 
 /// Prove each event against the identity directory and append the verdict
 ///
@@ -74,6 +77,12 @@ pub(crate) struct Args {
     /// ended, and what comes again therefore, is judged as it was then.
     #[arg(long, value_name = "FILE", env = "SOVEREIGN_STATE", conflicts_with = "resume")]
     pub(crate) state: Option<PathBuf>,
+
+    /// Threads that prove events [default: one for each core]
+    ///
+    /// What comes out, and in which order, does not hang on how many there are.
+    #[arg(long, value_name = "N", env = "SOVEREIGN_JOBS")]
+    pub(crate) jobs: Option<NonZeroUsize>,
 
     /// Check one in N good signatures with a second implementation too; refusals always are
     #[arg(long, value_name = "N", env = "SOVEREIGN_SECOND_OPINION")]
@@ -140,6 +149,12 @@ impl Args {
             ca: self.sockets.ca.clone(),
             patience: self.patience.0,
         })
+    }
+
+    /// How many threads prove events: no more than anybody has cores.
+    pub(crate) fn jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.jobs.unwrap_or_else(cores).get().min(JOBS_MAX)
     }
 
     /// What is asked of all events alike.

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
-use atproto::event::{Commit, Event};
+use atproto::event::Event;
 use atproto::{Cid, PlcDid, Tid};
 use frame::verdict::{Rule, notes};
 
@@ -58,6 +58,27 @@ pub(crate) struct Account {
     pub(crate) away: Option<HostKey>,
     /// The head is that of a whole repository that was fetched: what came before it is in there.
     pub(crate) healed: bool,
+}
+
+/// What an event says of the state that it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A commit on top of this rev, and of this tree if it says so.
+    Commit { since: Option<Tid>, prev_data: Option<Cid> },
+    /// A `#sync`, or nothing that is signed.
+    Other,
+}
+
+impl Step {
+    pub(crate) fn of(event: &Event<'_>) -> Step {
+        match event {
+            Event::Commit(commit) => Step::Commit {
+                since: commit.since.and_then(|since| since.parse().ok()),
+                prev_data: commit.prev_data,
+            },
+            _ => Step::Other,
+        }
+    }
 }
 
 /// How an event stands to its account's head.
@@ -176,27 +197,23 @@ impl Generation {
 }
 
 /// Where an event stands that would make `next` the account's head.
-pub(crate) fn place(account: &Account, event: &Event<'_>, next: &Head) -> Place {
+pub(crate) fn place(account: &Account, step: Step, next: &Head) -> Place {
     let Some(head) = &account.head else { return Place::Next(notes::FIRST) };
-    let is_sync = matches!(event, Event::Sync(_));
     if next.rev == head.rev && next.commit == head.commit {
         // Hosts send a `#sync` behind each account's first commit. It is an event of its own.
-        return if is_sync { Place::Next(0) } else { Place::Repeat };
+        return if step == Step::Other { Place::Next(0) } else { Place::Repeat };
     }
     if next.rev <= head.rev {
         return if account.healed { Place::Repeat } else { Place::Stale };
     }
-    let follows = match event {
-        Event::Commit(commit) => follows(head, commit),
-        _ => next.data == head.data,
+    let follows = match step {
+        // A commit of the old form names the rev before it and nothing else.
+        Step::Commit { since, prev_data } => {
+            since == Some(head.rev) && prev_data.is_none_or(|data| data == head.data)
+        }
+        Step::Other => next.data == head.data,
     };
     Place::Next(if follows { 0 } else { notes::GAP })
-}
-
-/// A commit of the old form names the rev before it and nothing else.
-fn follows(head: &Head, commit: &Commit<'_>) -> bool {
-    let since = commit.since.and_then(|since| since.parse::<Tid>().ok());
-    since == Some(head.rev) && commit.prev_data.is_none_or(|data| data == head.data)
 }
 
 impl Place {

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use didindex::{DidIndex, Entry, History, Key, Period, keys_at};
+use didindex::{DidIndex, Entry, History, Key, Period, PlcDid, keys_at};
 use frame::verdict::{Rule, Status, Verdict};
 
 use crate::known::{self, Known, Record};
@@ -27,6 +27,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// events ask sooner.
 const PLC_BELIEVED: Duration = Duration::from_secs(6 * 3600);
 const WEB_BELIEVED: Duration = Duration::from_secs(3600);
+
+/// Accounts that are looked up in the index at a time.
+const TOGETHER: usize = 64;
 
 /// When an account that is said to have changed is asked about once more, if the directory knows
 /// of no change yet.
@@ -184,6 +187,26 @@ impl Identities {
     /// Whether there is an index.
     pub(crate) fn has_index(&self) -> bool {
         self.index.is_some()
+    }
+
+    /// What the index says of many accounts, for each that it has with its place among them: they
+    /// are looked up together, and wait for memory together.
+    pub(crate) fn indexed_views(&self, dids: &[PlcDid], mut each: impl FnMut(usize, View<'_>)) {
+        let Some(index) = &self.index else { return };
+        for (chunk, dids) in dids.chunks(TOGETHER).enumerate() {
+            let mut entries = [None; TOGETHER];
+            index.entries(dids, &mut entries);
+            for (place, entry) in entries.iter().enumerate() {
+                if let Some(entry) = entry {
+                    each(chunk * TOGETHER + place, View::Index(*entry));
+                }
+            }
+        }
+    }
+
+    /// What the directory answered about an account.
+    pub(crate) fn answered_view(&mut self, did: &str) -> Option<View<'_>> {
+        self.record(did)?.identity.as_ref().map(View::Answer)
     }
 
     /// Judges an event that was received then by what is known; `judge` is called once for each

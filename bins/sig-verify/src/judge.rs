@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use atproto::event::Event;
 use atproto::{Cid, Tid};
 use frame::Frame;
-use frame::host::HostTable;
+use frame::host::{Host, HostTable};
 use frame::verdict::{Rule, Status, Verdict, notes};
 
 use crate::activity::{Activity, Said, Word};
-use crate::heads::{self, Account, Heads, HostKey};
+use crate::batch::{Outline, Proved};
+use crate::heads::{self, Account, Head, Heads, HostKey, Step};
 use crate::heal::{Heal, Wish};
-use crate::identity::{Decision, Identities, Whom};
+use crate::identity::{Decision, Identities, View, Whom};
 use crate::pds::{Answer, Asked, Hosts, Question, Told};
 use crate::state::{Again, Recent, State};
 use crate::verify::{self, Claim, Proof, Speaker};
@@ -53,6 +54,22 @@ struct Standing {
     received_ns: u64,
 }
 
+/// An event that holds as far as can be told without its account's identity.
+#[derive(Debug, Clone, Copy)]
+struct Case<'a> {
+    did: &'a str,
+    /// The head that it makes its account's, if it is signed.
+    head: Option<Head>,
+    /// What an `#account` says of its account's activity.
+    says_active: Option<bool>,
+}
+
+impl<'a> Case<'a> {
+    fn of(claim: &Claim<'a>) -> Case<'a> {
+        Case { did: claim.did, head: claim.head(), says_active: claim.says_active() }
+    }
+}
+
 /// What is to be asked of an account's host before its event is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
@@ -73,10 +90,59 @@ impl Judge {
         frame: &Frame<'a>,
         held_ns: Option<u64>,
     ) -> (&'a str, Decision) {
-        match self.consider(frame, held_ns) {
-            (did, Decision::Later(_, whom)) if self.hurries => (did, Decision::Ask(whom)),
-            other => other,
+        let (did, decision) = self.consider(frame, held_ns);
+        match decision {
+            Decision::Later(_, whom) if self.hurries => (did, Decision::Ask(whom)),
+            other => (did, other),
         }
+    }
+
+    /// The same for an event that was proved beforehand; `None` if what that was held against is
+    /// not what is known at present, so that it has to be decided about as any other.
+    pub(crate) fn decide_proved<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        outline: &Outline,
+        proved: &Proved,
+    ) -> Option<(&'a str, Decision)> {
+        let Outline { rev, commit, step, .. } = *outline;
+        let did = outline.did(frame)?;
+        self.time_ns = frame.header.time_ns;
+        let mut standing = self.standing(did, frame.header.time_ns);
+        if commit.is_some_and(|commit| self.is_repeat(&mut standing, did, rev, &commit)) {
+            return Some((did, Decision::Settled(Verdict::unchecked(Rule::REPEAT))));
+        }
+        let head = match proved.head {
+            Ok(head) => head,
+            Err(verdict) => return Some((did, Decision::Settled(verdict))),
+        };
+        let case = Case { did, head: Some(head), says_active: None };
+        let noted = match self.place(&mut standing, case, step) {
+            Ok(noted) => noted,
+            Err(verdict) => return Some((did, Decision::Settled(verdict))),
+        };
+        let mut holds = true;
+        let decision = self.weigh(case, frame, standing, noted, |proof, host, view| {
+            match proved.verdict.filter(|_| proof.given(rev, host, view) == proved.given) {
+                Some(verdict) => verdict,
+                None => {
+                    holds = false;
+                    // It changes nothing, and is not kept.
+                    Verdict::unchecked(Rule::NO_IDENTITY)
+                }
+            }
+        });
+        holds.then_some((did, decision))
+    }
+
+    /// Whether a signed event says something new, by what is known.
+    pub(crate) fn is_new(&mut self, did: &str, rev: Tid, commit: Option<Cid>) -> bool {
+        let mut standing = self.standing(did, 0);
+        !commit.is_some_and(|commit| self.is_repeat(&mut standing, did, rev, &commit))
+    }
+
+    fn standing(&mut self, did: &str, received_ns: u64) -> Standing {
+        Standing { account: self.heads.get(did), is_again: false, received_ns }
     }
 
     fn consider<'a>(&mut self, frame: &Frame<'a>, held_ns: Option<u64>) -> (&'a str, Decision) {
@@ -88,8 +154,7 @@ impl Judge {
         };
         let did = event.did().unwrap_or_default();
         let received_ns = frame.header.time_ns.min(held_ns.unwrap_or(u64::MAX));
-        let account = self.heads.get(did);
-        let mut standing = Standing { account, is_again: false, received_ns };
+        let mut standing = self.standing(did, received_ns);
         if let Event::Commit(commit) = &event
             && let Ok(rev) = commit.rev.parse()
             && self.is_repeat(&mut standing, did, rev, &commit.commit)
@@ -100,21 +165,30 @@ impl Judge {
             Ok(claim) => claim,
             Err(verdict) => return settled(verdict),
         };
-        let mut noted = 0;
-        if let Some(next) = claim.head() {
-            if matches!(claim.event(), Event::Sync(_)) {
-                self.find_again(&mut standing, did, next.rev, &next.commit);
-            }
-            noted = match heads::place(&standing.account, claim.event(), &next).notes() {
-                Ok(noted) => noted,
-                Err(Rule::REPEAT) => return settled(Verdict::unchecked(Rule::REPEAT)),
-                Err(rule) => return settled(Verdict::refused(rule)),
-            };
-        }
         if claim.is_identity() {
             self.identities.refresh(did);
         }
-        (did, self.weigh(&claim, frame, standing, noted))
+        let case = Case::of(&claim);
+        let noted = match self.place(&mut standing, case, claim.step()) {
+            Ok(noted) => noted,
+            Err(verdict) => return settled(verdict),
+        };
+        let judge = |proof: &mut Proof, host: Option<Host<'_>>, view: View<'_>| {
+            proof.judge(&claim, host, view)
+        };
+        (did, self.weigh(case, frame, standing, noted, judge))
+    }
+
+    /// How a signed event stands to its account's head: what is to be noted of it.
+    fn place(&self, standing: &mut Standing, case: Case<'_>, step: Step) -> Result<u32, Verdict> {
+        let Some(next) = case.head else { return Ok(0) };
+        if step == Step::Other {
+            self.find_again(standing, case.did, next.rev, &next.commit);
+        }
+        heads::place(&standing.account, step, &next).notes().map_err(|rule| match rule {
+            Rule::REPEAT => Verdict::unchecked(rule),
+            rule => Verdict::refused(rule),
+        })
     }
 
     /// Whether a commit of this name is its account's head, or came again already. One that the
@@ -143,15 +217,16 @@ impl Judge {
     /// Judges by the account's identity, and then by its activity.
     fn weigh(
         &mut self,
-        claim: &Claim<'_>,
+        case: Case<'_>,
         frame: &Frame<'_>,
         standing: Standing,
         noted: u32,
+        mut judge: impl FnMut(&mut Proof, Option<Host<'_>>, View<'_>) -> Verdict,
     ) -> Decision {
         let host = self.hosts.get(frame.header.host);
-        let doubt = match (claim.head(), self.proof.speaker(host)) {
+        let doubt = match (case.head, self.proof.speaker(host)) {
             (Some(_), _) => standing.account.away.map_or(Doubt::None, Doubt::Inactive),
-            (None, Speaker::Hearsay) => match claim.says_active() {
+            (None, Speaker::Hearsay) => match case.says_active {
                 Some(active) if self.asker.is_some() => Doubt::Hearsay(active),
                 _ => return Decision::Settled(Verdict::unchecked(Rule::HEARSAY)),
             },
@@ -159,22 +234,22 @@ impl Judge {
         };
         let (proof, pds) = (&mut self.proof, &mut self.pds);
         let is_behind = noted & notes::GAP != 0 && self.heal.is_on();
-        let is_told = doubt != Doubt::None || claim.says_active().is_some() || is_behind;
-        let decision = self.identities.decide(claim.did, standing.received_ns, |view| {
+        let is_told = doubt != Doubt::None || case.says_active.is_some() || is_behind;
+        let decision = self.identities.decide(case.did, standing.received_ns, |view| {
             if is_told {
                 pds.clear();
                 pds.push_str(view.pds().unwrap_or_default());
             }
-            let verdict = proof.judge(claim, host, view);
+            let verdict = judge(proof, host, view);
             Verdict { notes: verdict.notes | noted, ..verdict }
         });
         match decision {
             Decision::Settled(verdict) if verdict.status == Status::Ok => {
-                self.activate(claim, standing, doubt, verdict)
+                self.activate(case, standing, doubt, verdict)
             }
             Decision::Settled(verdict) if verdict.rule == Some(Rule::NO_ANSWER) => {
-                if claim.head().is_some() && standing.account.head.is_some() {
-                    self.heal.put_late(claim.did);
+                if case.head.is_some() && standing.account.head.is_some() {
+                    self.heal.put_late(case.did);
                 }
                 decision
             }
@@ -185,13 +260,13 @@ impl Judge {
     /// Settles what is proved but for its account's activity.
     fn activate(
         &mut self,
-        claim: &Claim<'_>,
+        case: Case<'_>,
         standing: Standing,
         doubt: Doubt,
         verdict: Verdict,
     ) -> Decision {
         let Standing { account, is_again, .. } = standing;
-        let mut away = match self.ask_doubt(claim.did, standing, doubt) {
+        let mut away = match self.ask_doubt(case.did, standing, doubt) {
             Ok(away) => away,
             Err(Decision::Settled(no)) => {
                 return Decision::Settled(Verdict { notes: verdict.notes, ..no });
@@ -199,7 +274,7 @@ impl Judge {
             Err(other) => return other,
         };
         if verdict.notes & notes::GAP != 0 {
-            match self.heal.wish(claim.did) {
+            match self.heal.wish(case.did) {
                 Wish::Fetch => return Decision::Fetch,
                 Wish::Pass => {}
                 Wish::Hold => {
@@ -208,21 +283,21 @@ impl Judge {
                 }
             }
         }
-        if let Some(active) = claim.says_active() {
+        if let Some(active) = case.says_active {
             away = (!active).then(|| HostKey::of(&self.pds));
             if doubt == Doubt::None {
-                self.activity.forget(claim.did);
+                self.activity.forget(case.did);
             }
         }
         if is_again {
-            if let Some(head) = claim.head() {
-                self.recent.came(claim.did, head.rev, &head.commit);
+            if let Some(head) = case.head {
+                self.recent.came(case.did, head.rev, &head.commit);
             }
             return Decision::Settled(verdict);
         }
-        let head = claim.head().or(account.head);
+        let head = case.head.or(account.head);
         let healed = account.healed && head == account.head;
-        self.change(claim.did, &account, Account { head, away, healed });
+        self.change(case.did, &account, Account { head, away, healed });
         Decision::Settled(verdict)
     }
 

@@ -3,6 +3,8 @@
 mod args;
 mod stage;
 
+mod batch;
+
 mod rules;
 mod verify;
 
@@ -27,13 +29,14 @@ mod rejects;
 mod waiting;
 
 #[cfg(test)]
-mod allocation;
+mod costs;
 
 use std::process::ExitCode;
 
 use cli::{Cli, Common, Endpoint};
 
 use crate::args::Args;
+use crate::batch::Batch;
 use crate::counts::Counts;
 use crate::heads::Heads;
 use crate::heal::{Heal, OnGap};
@@ -69,6 +72,7 @@ impl cli::Tool for Args {
         if let Some(archive) = &self.resume {
             resume::read(archive, &mut heads, cli)?;
         }
+        let batch = Batch::new(self.jobs(), || Proof::new(self.policy(), self.second_opinion))?;
         let judge = Judge {
             hosts: Default::default(),
             identities: self.identities()?,
@@ -95,6 +99,7 @@ impl cli::Tool for Args {
             pass_all: self.pass_all,
             judge,
             counts: Counts::new(cli),
+            batch: Some(batch),
             hold: Default::default(),
             waiting: Default::default(),
         };

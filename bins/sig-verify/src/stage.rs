@@ -13,6 +13,7 @@ use frame::verdict::{Rule, Status, Verdict};
 use frame::{Frame, Kind, Tag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::batch::{Batch, Outline, Proved};
 use crate::counts::Counts;
 use crate::hold::{Held, Hold, reread};
 use crate::identity::Decision;
@@ -32,6 +33,8 @@ pub(crate) struct Stage<'c> {
     pub(crate) pass_all: bool,
     pub(crate) judge: Judge,
     pub(crate) counts: Counts,
+    /// Away only while it is judged.
+    pub(crate) batch: Option<Batch>,
     pub(crate) hold: Hold,
     pub(crate) waiting: Waiting,
 }
@@ -72,6 +75,7 @@ impl Stage<'_> {
                 continue;
             }
             if input.idle()? {
+                self.judge_batch()?;
                 self.flush()?;
                 while self.is_waiting() && !input.wait_up_to(Some(GLANCE))? {
                     self.take_answers(Duration::ZERO)?;
@@ -80,9 +84,16 @@ impl Stage<'_> {
             }
             match input.next() {
                 Err(error) if error.is::<OutputClosed>() => return Err(error),
-                Err(error) => return Ok(Some(error)),
-                Ok(None) => return Ok(None),
+                Err(error) => {
+                    self.judge_batch()?;
+                    return Ok(Some(error));
+                }
+                Ok(None) => {
+                    self.judge_batch()?;
+                    return Ok(None);
+                }
                 Ok(Some(Item::Start)) => {
+                    self.judge_batch()?;
                     self.drain()?;
                     self.judge.hosts.clear();
                     self.rejects.iter_mut().for_each(Rejects::start);
@@ -94,11 +105,14 @@ impl Stage<'_> {
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
-        if frame.header.kind == Kind::HOLE {
-            self.judge.look_for_moved(frame.header.host);
+        if frame.header.kind == Kind::EVENT
+            && let Some(batch) = &mut self.batch
+        {
+            batch.push(frame, &mut self.judge, &self.hold);
+            return if batch.is_full() { self.judge_batch() } else { Ok(()) };
         }
+        self.judge_batch()?;
         match frame.header.kind {
-            Kind::EVENT => self.event(frame),
             Kind::HOST => {
                 let host = frame::host::read(frame)?;
                 if self.judge.hosts.get(frame.header.host).is_some_and(|known| known != host) {
@@ -120,13 +134,33 @@ impl Stage<'_> {
         }
     }
 
-    /// Lets a mark go on, or a hole.
+    /// Lets a mark go on, or a hole: what came before it is known by then, so its host's list can be
+    /// compared with that.
     fn pass_gate(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        if frame.header.kind == Kind::HOLE {
+            self.judge.look_for_moved(frame.header.host);
+        }
         self.judge.save()?;
         self.output.put(frame)
     }
 
-    fn event(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+    /// Decides about all events that were read, in their order.
+    fn judge_batch(&mut self) -> anyhow::Result<()> {
+        let Some(mut batch) = self.batch.take_if(|batch| !batch.is_empty()) else { return Ok(()) };
+        batch.prove(&mut self.judge)?;
+        for (frame, proved) in batch.events() {
+            self.event(&frame, proved)?;
+        }
+        batch.clear();
+        self.batch = Some(batch);
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        frame: &Frame<'_>,
+        proved: Option<(&Outline, &Proved)>,
+    ) -> anyhow::Result<()> {
         if !self.hold.is_empty()
             && let Ok(event) = verify::open(frame.body())
             && let Some(did) = event.did()
@@ -134,7 +168,9 @@ impl Stage<'_> {
         {
             return self.keep(did, frame);
         }
-        let (did, decision) = self.judge.decide(frame, None);
+        let decided =
+            proved.and_then(|(outline, proved)| self.judge.decide_proved(frame, outline, proved));
+        let (did, decision) = decided.unwrap_or_else(|| self.judge.decide(frame, None));
         self.judge.check()?;
         match decision {
             Decision::Settled(verdict) => self.settle(frame, &verdict),

@@ -10,6 +10,7 @@
 
 use std::num::NonZeroU64;
 
+use atproto::Tid;
 use atproto::blocks::Blocks;
 use atproto::commit::Signed;
 use atproto::event::{Commit, Event};
@@ -20,7 +21,7 @@ use frame::host::{Host, Role};
 use frame::verdict::{Rule, Verdict, notes};
 use keys::{PublicKey, Reject, Verifier};
 
-use crate::heads::Head;
+use crate::heads::{Head, Step};
 use crate::identity::View;
 use crate::rules;
 
@@ -82,6 +83,20 @@ const KEYS_MAX: usize = 8;
 /// How many parsed keys are kept, about 150 bytes each.
 const CACHE_KEYS: usize = 1 << 15;
 
+/// All of an account's identity that the verdict on a signed event hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// The keys that may have signed it, in the order in which they are tried.
+    keys: [Option<Period>; GIVEN_KEYS],
+    /// The present key.
+    present: Option<[u8; keys::KEY_BYTES]>,
+    /// It comes from a PDS that is not the account's.
+    foreign: bool,
+}
+
+/// As many keys as one account has at one time, but for a few.
+const GIVEN_KEYS: usize = 3;
+
 /// An event that holds as far as can be told without its account's identity.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
@@ -107,9 +122,9 @@ impl Claim<'_> {
         matches!(self.event, Event::Identity(_))
     }
 
-    /// The event.
-    pub(crate) fn event(&self) -> &Event<'_> {
-        &self.event
+    /// What the event says of the state that it follows.
+    pub(crate) fn step(&self) -> Step {
+        Step::of(&self.event)
     }
 
     /// The head that the event makes its account's.
@@ -150,6 +165,11 @@ impl Proof {
     /// Whether two implementations of a curve ever said different things: then no verdict counts.
     pub(crate) fn disagreed(&self) -> bool {
         self.disagreed
+    }
+
+    /// Notes that another one has seen them do so.
+    pub(crate) fn disagree(&mut self) {
+        self.disagreed = true;
     }
 
     /// Asks all rules that do not hinge on the account's identity.
@@ -203,13 +223,12 @@ impl Proof {
         rules::did(did)?;
         let tid = rules::rev(rev)?;
         rules::rev_time(tid, frame.header.time_ns)?;
-        rules::hashes(&mut self.blocks, frame.body(), &event)?;
+        let root = rules::hashes(&mut self.blocks, frame.body(), &event)?;
         let named = match event {
             Event::Commit(commit) => Some(commit.commit),
             _ => None,
         };
-        let (car, _) = event.blocks().unwrap_or_default();
-        let cid = rules::root(car, named)?;
+        let cid = rules::root(root, named)?;
         let block = rules::commit_block(&self.blocks, frame.body(), &cid)?;
         let commit = rules::commit_form(block)?;
         rules::same_did(&commit, did)?;
@@ -217,6 +236,21 @@ impl Proof {
         let digest = commit.signed_digest();
         let head = Head { rev: tid, commit: cid, data: commit.data };
         Ok(SignedClaim { commit, digest, head })
+    }
+
+    /// What a signed event of that rev is held against; `None` if that is more than fits.
+    pub(crate) fn given(&self, rev: Tid, host: Option<Host<'_>>, view: View<'_>) -> Option<Given> {
+        let mut candidates = candidates(self.policy.keys, rev, view);
+        let keys = std::array::from_fn(|_| candidates.next());
+        let given = Given { keys, present: view.present().key, foreign: is_foreign(host, view) };
+        candidates.next().is_none().then_some(given)
+    }
+
+    /// Holds what was examined last against all that its verdict hangs on.
+    pub(crate) fn judge_given(&mut self, claim: &Claim<'_>, given: &Given) -> Option<Verdict> {
+        let Given { keys, present, foreign } = *given;
+        let signed = claim.signed.as_ref()?;
+        Some(self.judge_signed(claim, signed, foreign, present, keys.into_iter().flatten()))
     }
 
     /// Holds what was examined last against what is known of the account.
@@ -227,7 +261,11 @@ impl Proof {
         view: View<'_>,
     ) -> Verdict {
         match &claim.signed {
-            Some(signed) => self.judge_signed(claim, signed, host, view),
+            Some(signed) => {
+                let keys = candidates(self.policy.keys, signed.head.rev, view);
+                let (foreign, present) = (is_foreign(host, view), view.present().key);
+                self.judge_signed(claim, signed, foreign, present, keys)
+            }
             None => judge_unsigned(self.speaker(host), host, view),
         }
     }
@@ -245,20 +283,18 @@ impl Proof {
         &mut self,
         claim: &Claim<'_>,
         signed: &SignedClaim<'_>,
-        host: Option<Host<'_>>,
-        view: View<'_>,
+        foreign: bool,
+        present: Option<[u8; keys::KEY_BYTES]>,
+        keys: impl Iterator<Item = Period>,
     ) -> Verdict {
-        let foreign = host.is_some_and(|host| {
-            host.role == Role::Pds && view.pds().is_none_or(|pds| pds != host.name)
-        });
         if foreign && self.policy.foreign == Foreign::Refuse {
             return Verdict::refused(Rule::FOREIGN);
         }
         let mut noted = claim.notes | if foreign { notes::FOREIGN } else { 0 };
-        let verdict = match self.signature(signed, view) {
+        let verdict = match self.signature(signed, keys) {
             Err(rule) => Verdict::refused(rule),
             Ok(key) => {
-                if view.present().key != Some(key) {
+                if present != Some(key) {
                     noted |= notes::FORMER_KEY;
                 }
                 // Last, because it costs most for what it takes to make: only who has a key of
@@ -280,7 +316,8 @@ impl Proof {
         view: View<'_>,
     ) -> Verdict {
         let digest = commit.signed_digest();
-        match self.signature(&SignedClaim { commit, digest, head }, view) {
+        let keys = candidates(self.policy.keys, head.rev, view);
+        match self.signature(&SignedClaim { commit, digest, head }, keys) {
             Ok(key) => Verdict::ok(Some(key)),
             Err(rule) => Verdict::refused(rule),
         }
@@ -290,15 +327,11 @@ impl Proof {
     fn signature(
         &mut self,
         signed: &SignedClaim<'_>,
-        view: View<'_>,
+        keys: impl Iterator<Item = Period>,
     ) -> Result<[u8; keys::KEY_BYTES], Rule> {
-        let keys = self.policy.keys;
-        let present = (keys != Keys::History).then(|| view.present());
-        let at_rev =
-            view.periods_at(signed.head.rev.micros() / 1000).filter(|_| keys != Keys::Current);
         let mut why = None;
         let mut tried = None;
-        for Period { key, status, .. } in present.into_iter().chain(at_rev).take(KEYS_MAX) {
+        for Period { key, status, .. } in keys {
             if key.is_some() && key == tried {
                 continue;
             }
@@ -352,6 +385,18 @@ impl<'a> Claim<'a> {
         let did = event.did().unwrap_or_default();
         Claim { did, event, body: frame.body(), signed: None, notes: 0 }
     }
+}
+
+/// The keys that may have signed a commit of that rev.
+fn candidates(keys: Keys, rev: Tid, view: View<'_>) -> impl Iterator<Item = Period> + use<'_> {
+    let present = (keys != Keys::History).then(|| view.present());
+    let at_rev = (keys != Keys::Current).then(|| view.periods_at(rev.micros() / 1000));
+    present.into_iter().chain(at_rev.into_iter().flatten()).take(KEYS_MAX)
+}
+
+/// Whether a PDS sends an event of an account that is not its own.
+fn is_foreign(host: Option<Host<'_>>, view: View<'_>) -> bool {
+    host.is_some_and(|host| host.role == Role::Pds && view.pds().is_none_or(|pds| pds != host.name))
 }
 
 /// Reads the envelope, within the limit of an event.

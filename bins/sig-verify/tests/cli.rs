@@ -31,6 +31,9 @@ mod damage;
 // What an account did last.
 #[path = "cli/chain.rs"]
 mod chain;
+// Several threads.
+#[path = "cli/jobs.rs"]
+mod jobs;
 // Which keys count.
 #[path = "cli/identity.rs"]
 mod identity;

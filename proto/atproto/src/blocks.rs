@@ -33,29 +33,32 @@ impl Blocks {
     /// its operations. An event without a CAR has no blocks. After an error it is
     /// empty.
     pub fn fill(&mut self, body: &[u8], event: &Event<'_>) -> Result<(), car::Error> {
-        self.clear();
-        let Some((bytes, at)) = event.blocks() else { return Ok(()) };
-        let read = self.read(body, bytes, at).map(|root| match event {
+        let root = self.load(body, event)?;
+        let root = match event {
             Event::Commit(commit) => Some(commit.commit),
             _ => root,
-        });
-        match read {
-            Err(error) => {
-                self.clear();
-                Err(error)
-            }
-            Ok(root) => {
-                if let Some(root) = root {
-                    self.walk(body, &root);
-                }
-                if let Event::Commit(commit) = event {
-                    for cid in commit.ops.filter_map(|op| op.cid) {
-                        self.mark(body, &cid, Role::Record);
-                    }
-                }
-                Ok(())
+        };
+        if let Some(root) = root {
+            self.walk(body, &root);
+        }
+        if let Event::Commit(commit) = event {
+            for cid in commit.ops.filter_map(|op| op.cid) {
+                self.mark(body, &cid, Role::Record);
             }
         }
+        Ok(())
+    }
+
+    /// As [`Blocks::fill`] for who does not ask what each block is: all are [`Role::Other`]. Gives
+    /// the first root of the CAR.
+    pub fn load(&mut self, body: &[u8], event: &Event<'_>) -> Result<Option<Cid>, car::Error> {
+        self.clear();
+        let Some((bytes, at)) = event.blocks() else { return Ok(None) };
+        let read = self.read(body, bytes, at);
+        if read.is_err() {
+            self.clear();
+        }
+        read
     }
 
     fn clear(&mut self) {

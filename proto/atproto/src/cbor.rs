@@ -287,9 +287,67 @@ impl<'a> Reader<'a> {
 
     /// A link to a CID of the form that this network uses.
     pub fn cid(&mut self) -> Result<Cid, Error> {
+        if let Some(cid) = self.usual_cid() {
+            return Ok(cid);
+        }
         let offset = self.at;
         let cid = self.link()?;
         Cid::from_slice(cid).map_err(|cause| Error { offset, cause: Cause::Cid(cause) })
+    }
+
+    /// The bytes that are left.
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Passes over these bytes if they are what comes next.
+    #[inline]
+    pub(crate) fn is_next(&mut self, bytes: &[u8]) -> bool {
+        let is_next = self.rest().starts_with(bytes);
+        self.at += if is_next { bytes.len() } else { 0 };
+        is_next
+    }
+
+    /// A link whose one form is what all others are compared with. What is wrong with another is
+    /// for the long way to say.
+    #[inline]
+    pub(crate) fn usual_cid(&mut self) -> Option<Cid> {
+        let cid = self.rest().strip_prefix(&[0xd8, 42, 0x58, 1 + Cid::BYTES as u8, 0])?;
+        let cid = Cid::from_slice(cid.get(..Cid::BYTES)?).ok()?;
+        self.at += 5 + Cid::BYTES;
+        Some(cid)
+    }
+
+    /// Such a link, or `null`.
+    #[inline]
+    pub(crate) fn usual_cid_or_null(&mut self) -> Option<Option<Cid>> {
+        if self.is_next(&[0xf6]) { Some(None) } else { self.usual_cid().map(Some) }
+    }
+
+    /// A string of the kind with this first byte (0x40 bytes, 0x60 text), of at most 255 bytes.
+    #[inline]
+    pub(crate) fn usual_string(&mut self, kind: u8) -> Option<&'a [u8]> {
+        let (head, rest) = self.rest().split_first()?;
+        let (length, rest, size) = match head.checked_sub(kind)? {
+            short @ 0..=23 => (short, rest, 1),
+            24 => (*rest.first().filter(|length| **length > 23)?, rest.get(1..)?, 2),
+            _ => return None,
+        };
+        let bytes = rest.get(..usize::from(length))?;
+        self.at += size + bytes.len();
+        Some(bytes)
+    }
+
+    /// A number below 256.
+    #[inline]
+    pub(crate) fn usual_uint(&mut self) -> Option<u64> {
+        let (value, size) = match self.rest() {
+            [small @ 0..=23, ..] => (*small, 1),
+            [24, value, ..] if *value > 23 => (*value, 2),
+            _ => return None,
+        };
+        self.at += size;
+        Some(u64::from(value))
     }
 
     /// A link or `null`.

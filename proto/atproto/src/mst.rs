@@ -98,6 +98,16 @@ pub struct Entry<'a> {
 impl<'a> Node<'a> {
     /// Reads a node and checks that its keys are whole and go up.
     pub fn parse(block: &'a [u8]) -> Result<Node<'a>, Error> {
+        Node::read(block, &mut Key::default(), |_, _| {})
+    }
+
+    /// As [`Node::parse`], with each entry and its key on the way. `key` is a buffer.
+    fn read(
+        block: &'a [u8],
+        key: &mut Key,
+        mut each: impl FnMut(&[u8], &Entry<'a>),
+    ) -> Result<Node<'a>, Error> {
+        key.length = 0;
         let mut reader = Reader::new(block);
         let mut map = reader.map()?;
         if map.left() != 2 || map.next_key(&mut reader)? != Some("e") {
@@ -108,9 +118,9 @@ impl<'a> Node<'a> {
             return Err(Error::Entries(left));
         }
         let entries = Entries { reader, left };
-        let mut key = Key::default();
-        for entry in 0..left {
-            key.next(&Entry::read(&mut reader)?, entry)?;
+        for number in 0..left {
+            let entry = Entry::read(&mut reader)?;
+            each(key.next(&entry, number)?, &entry);
         }
         if map.next_key(&mut reader)? != Some("l") {
             return Err(Error::Fields { offset: 0 });
@@ -127,7 +137,21 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// An entry whose key and count are short, as most are.
+    fn usual(reader: &mut Reader<'a>) -> Option<Entry<'a>> {
+        let suffix = reader.is_next(b"\xa4\x61k").then(|| reader.usual_string(0x40))??;
+        let shared = reader.is_next(b"\x61p").then(|| reader.usual_uint())??;
+        let right = reader.is_next(b"\x61t").then(|| reader.usual_cid_or_null())??;
+        let value = reader.is_next(b"\x61v").then(|| reader.usual_cid())??;
+        Some(Entry { shared: usize::try_from(shared).ok()?, suffix, value, right })
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Entry<'a>, Error> {
+        let mut ahead = *reader;
+        if let Some(entry) = Entry::usual(&mut ahead) {
+            *reader = ahead;
+            return Ok(entry);
+        }
         let offset = reader.position();
         let mut map = reader.map()?;
         let other = Err(Error::Fields { offset });
@@ -169,7 +193,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// A key, put together entry by entry in a buffer of its own.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Key {
     bytes: [u8; KEY_BYTES_MAX],
     length: usize,

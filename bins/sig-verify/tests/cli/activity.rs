@@ -101,7 +101,9 @@ fn an_account_that_moved_is_looked_up_before_that_is_held_against_it() {
     let options = ["--index", &index, "--foreign", "refuse"];
     let events = [(OWN, bench.commit(1)), (OTHER, bench.commit(2))];
     assert_eq!(bench.verdicts(&options, &events), ["ok", "refused foreign"]);
-    assert_eq!(bench.directory.count(&format!("/{}", bench.did)), 1, "one look-up a minute");
+    // And once more at the end, if the second event came after that was asked.
+    let count = bench.directory.count(&format!("/{}", bench.did));
+    assert!(count == 1 || count == 2, "one look-up a minute");
     let seen = bench.judge(&["--index", &index], &events);
     assert_eq!(seen[0].notes(), ["first"]);
     assert_eq!(seen[1].notes(), ["foreign", "gap"]);

@@ -15,8 +15,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Bench {
-        let secret = Secret::new(Curve::K256, 1);
-        let account = Account::new(1, secret.public());
+        Bench::of(1)
+    }
+
+    pub fn of(number: u8) -> Bench {
+        let secret = Secret::new(Curve::K256, number);
+        let account = Account::new(number, secret.public());
         let folder = tempfile::tempdir().unwrap();
         let did = account.did.clone();
         index::build(folder.path(), &[account]);

@@ -31,7 +31,7 @@ pub fn bodies() -> Vec<Vec<u8>> {
     bodies
 }
 
-fn directory() -> String {
+pub fn directory() -> String {
     std::fs::read_to_string(format!("{FOLDER}/plc-export.jsonl")).unwrap()
 }
 

@@ -57,7 +57,39 @@ impl<'a> Op<'a> {
         self.path.split_once('/').map_or("", |(_, rkey)| rkey)
     }
 
+    /// An operation with the fields that all have and no others.
+    fn usual(reader: &mut Reader<'a>) -> Option<Op<'a>> {
+        let has_prev = reader.is_next(b"\xa4");
+        if !(has_prev || reader.is_next(b"\xa3")) || !reader.is_next(b"\x63cid") {
+            return None;
+        }
+        let cid = reader.usual_cid_or_null()?;
+        let path = reader.is_next(b"\x64path").then(|| reader.usual_string(0x60))??;
+        let path = std::str::from_utf8(path).ok()?;
+        let mut prev = None;
+        if has_prev {
+            prev = reader.is_next(b"\x64prev").then(|| reader.usual_cid_or_null())??;
+        }
+        if !reader.is_next(b"\x66action") {
+            return None;
+        }
+        let known = [Action::Create, Action::Update, Action::Delete];
+        let action = known.into_iter().find(|action| {
+            // All three have six letters.
+            let mut ahead = *reader;
+            let is_it = ahead.is_next(b"\x66") && ahead.is_next(action.name().as_bytes());
+            *reader = if is_it { ahead } else { *reader };
+            is_it
+        })?;
+        Some(Op { action, name: action.name(), path, cid, prev })
+    }
+
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Op<'a>, Error> {
+        let mut ahead = *reader;
+        if let Some(op) = Op::usual(&mut ahead) {
+            *reader = ahead;
+            return Ok(op);
+        }
         let object = reader.position();
         let mut map = reader.map().field("ops")?;
         let (mut name, mut path, mut cid, mut prev) = (None, None, None, None);

@@ -20,6 +20,9 @@ use crate::limits::OPS_MAX;
 /// Bytes of keys that are kept from one event to the next.
 const KEYS_KEPT: usize = 1 << 20;
 
+/// As many operations as most commits have at most.
+const OPS_FEW: usize = 4;
+
 /// Why operations cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +84,8 @@ pub struct Undo {
     nodes: Vec<Opened>,
     used: usize,
     keys: Vec<u8>,
+    /// A key on its way into `keys`.
+    key: Key,
     out: Vec<u8>,
     /// The way down to a node: nodes, and the item taken in each.
     way: Vec<(u32, usize)>,
@@ -98,9 +103,22 @@ impl Undo {
     /// # Errors
     /// [`Fault`], with the number of the operation among `ops`.
     pub fn undo(&mut self, root: &Cid, ops: Ops<'_>, blocks: &impl Source) -> Result<Cid, Fault> {
-        let mut room = [None::<(usize, Op<'_>)>; OPS_MAX];
-        let count = ops.len();
-        let sorted = room.get_mut(..count).ok_or(Fault::Ops)?;
+        // Most commits have one operation; room for all that there may be costs to clear.
+        if ops.len() <= OPS_FEW {
+            self.undo_in(&mut [None; OPS_FEW], root, ops, blocks)
+        } else {
+            self.undo_in(&mut [None; OPS_MAX], root, ops, blocks)
+        }
+    }
+
+    fn undo_in<'o>(
+        &mut self,
+        room: &mut [Option<(usize, Op<'o>)>],
+        root: &Cid,
+        ops: Ops<'o>,
+        blocks: &impl Source,
+    ) -> Result<Cid, Fault> {
+        let sorted = room.get_mut(..ops.len()).ok_or(Fault::Ops)?;
         for (place, op) in sorted.iter_mut().zip(ops.enumerate()) {
             *place = Some(op);
         }
@@ -186,25 +204,21 @@ impl Undo {
     }
 
     fn load(&mut self, cid: &Cid, layer: u32, blocks: &impl Source) -> Result<u32, Error> {
-        let node = Node::parse(blocks.block(cid).ok_or(Error::MissingBlock(*cid))?)?;
+        let block = blocks.block(cid).ok_or(Error::MissingBlock(*cid))?;
         let at = self.fresh(layer);
-        let mut items = match self.nodes.get_mut(at as usize) {
-            Some(opened) => {
-                opened.cid = Some(*cid);
-                std::mem::take(&mut opened.items)
-            }
-            None => Vec::new(),
-        };
-        items.extend(node.left.map(|left| Item::Tree(Link::Closed(left))));
-        let mut key = Key::default();
-        for (number, entry) in (0..).zip(node.entries()) {
-            let span = self.keep(key.next(&entry, number)?);
+        let Some(opened) = self.nodes.get_mut(at as usize) else { return Ok(at) };
+        let (items, keys) = (&mut opened.items, &mut self.keys);
+        let node = Node::read(block, &mut self.key, |key, entry| {
+            let span = Span { from: keys.len() as u32, bytes: key.len() as u32 };
+            keys.extend_from_slice(key);
             items.push(Item::Leaf(span, entry.value));
             items.extend(entry.right.map(|right| Item::Tree(Link::Closed(right))));
+        })?;
+        // It stands behind the entries, and before them in the order of keys.
+        if let Some(left) = node.left {
+            items.insert(0, Item::Tree(Link::Closed(left)));
         }
-        if let Some(opened) = self.nodes.get_mut(at as usize) {
-            opened.items = items;
-        }
+        opened.cid = Some(*cid);
         Ok(at)
     }
 

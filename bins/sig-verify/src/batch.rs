@@ -1,0 +1,252 @@
+//! Events that are proved beforehand: many at a time, on several threads.
+//!
+//! What costs is the same whatever came before: hashes, the signature, the tree. So events gather in
+//! a batch while there is input, their accounts are looked up together, and each is proved against
+//! what is known of its account's identity at that moment. Then [`crate::judge`] decides about them
+//! one after the other, in the order in which they came, and takes a proof for what it is only where
+//! the event would be held against the very same ([`Given`]). So the verdicts, and their order, are
+//! those of one thread; and no mark meets a batch, which is settled before the next frame of another
+//! kind is read.
+//!
+//! The events of an account are proved by the same thread: its key is parsed once.
+
+mod crew;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use atproto::event::Event;
+use atproto::{Cid, PlcDid, Tid};
+use frame::verdict::Verdict;
+use frame::{Frame, HostId};
+
+use crate::batch::crew::Crew;
+use crate::heads::{Head, Step};
+use crate::hold::{Hold, reread};
+use crate::judge::Judge;
+use crate::verify::{self, Given, Proof};
+
+/// Events of a batch for each thread, and bytes: what a core's cache holds.
+const EVENTS_MAX: usize = 64;
+const BYTES_MAX: usize = 512 << 10;
+
+/// So few events are proved by one thread before another one is awake.
+const FEW: usize = 2;
+
+/// What a signed event says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outline {
+    did_at: usize,
+    did_bytes: usize,
+    pub(crate) rev: Tid,
+    /// The commit, where the envelope names it.
+    pub(crate) commit: Option<Cid>,
+    pub(crate) step: Step,
+}
+
+/// What came of an event that was proved beforehand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proved {
+    /// The head that it makes its account's, or what is wrong with it whoever its account is.
+    pub(crate) head: Result<Head, Verdict>,
+    /// What it was held against, and what came of that.
+    pub(crate) given: Option<Given>,
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// An event of a batch.
+struct Work {
+    from: usize,
+    to: usize,
+    host: HostId,
+    outline: Option<Outline>,
+    given: Option<Given>,
+    proved: Option<Proved>,
+}
+
+/// What one thread has to prove.
+struct Lane {
+    bytes: Vec<u8>,
+    works: Vec<Work>,
+    proof: Proof,
+}
+
+/// Events that are still to be decided about.
+pub(crate) struct Batch {
+    crew: Crew,
+    /// The order in which they came: lane, and place in it.
+    order: Vec<(usize, usize)>,
+    bytes: usize,
+    /// The commits among them: a second one is most likely a repeat.
+    commits: HashSet<Cid>,
+    hash: RandomState,
+    dids: Vec<PlcDid>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Outline {
+    /// Of an event that can be proved beforehand.
+    fn of(body: &[u8], event: &Event<'_>) -> Option<Outline> {
+        let (did, rev) = (event.did()?, event.rev()?.parse().ok()?);
+        let did_at = (did.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+        let commit = match event {
+            Event::Commit(commit) => Some(commit.commit),
+            _ => None,
+        };
+        Some(Outline { did_at, did_bytes: did.len(), rev, commit, step: Step::of(event) })
+    }
+
+    /// The account.
+    pub(crate) fn did<'a>(&self, frame: &Frame<'a>) -> Option<&'a str> {
+        let did = frame.body().get(self.did_at..)?.get(..self.did_bytes)?;
+        std::str::from_utf8(did).ok()
+    }
+}
+
+impl Lane {
+    fn prove(&mut self) {
+        let Lane { bytes, works, proof } = self;
+        for work in works {
+            let frame = bytes.get(work.from..work.to).and_then(reread);
+            if let (Some(frame), Some(given)) = (frame, work.given) {
+                work.proved = prove(proof, &frame, given);
+            }
+        }
+    }
+}
+
+fn prove(proof: &mut Proof, frame: &Frame<'_>, given: Given) -> Option<Proved> {
+    let event = verify::open(frame.body()).ok()?;
+    match proof.examine(frame, event) {
+        Err(verdict) => Some(Proved { head: Err(verdict), given: None, verdict: None }),
+        Ok(claim) => {
+            let (head, verdict) = (claim.head()?, proof.judge_given(&claim, &given));
+            Some(Proved { head: Ok(head), given: Some(given), verdict })
+        }
+    }
+}
+
+impl Batch {
+    /// One that is proved by so many threads, this one included, each with what `proof` makes.
+    ///
+    /// # Errors
+    /// If the system has no more threads.
+    pub(crate) fn new(jobs: usize, proof: impl Fn() -> Proof) -> anyhow::Result<Batch> {
+        Ok(Batch {
+            crew: Crew::start(jobs, proof)?,
+            order: Vec::new(),
+            bytes: 0,
+            commits: HashSet::new(),
+            hash: RandomState::new(),
+            dids: Vec::new(),
+            places: Vec::new(),
+        })
+    }
+
+    /// Whether nothing is to be decided about.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Whether it is time to decide.
+    pub(crate) fn is_full(&self) -> bool {
+        let jobs = self.crew.lanes();
+        self.order.len() >= jobs * EVENTS_MAX || self.bytes >= jobs * BYTES_MAX
+    }
+
+    /// Takes an event in. What is a repeat by what is known, or waits behind others, is not proved
+    /// beforehand.
+    pub(crate) fn push(&mut self, frame: &Frame<'_>, judge: &mut Judge, hold: &Hold) {
+        let event = verify::open(frame.body()).ok();
+        let outline = event.and_then(|event| Outline::of(frame.body(), &event));
+        let (mut number, mut kept) = (0, None);
+        if let Some(outline) = outline
+            && let Some(did) = outline.did(frame)
+            && !hold.waits_for(did)
+            && judge.is_new(did, outline.rev, outline.commit)
+            && outline.commit.is_none_or(|commit| self.commits.insert(commit))
+        {
+            number = self.hash.hash_one(did) as usize % self.crew.lanes();
+            kept = Some(outline);
+        }
+        let Some(lane) = self.crew.lane(number) else { return };
+        let from = lane.bytes.len();
+        lane.bytes.extend_from_slice(frame.bytes());
+        let (to, host) = (lane.bytes.len(), frame.header.host);
+        lane.works.push(Work { from, to, host, outline: kept, given: None, proved: None });
+        self.order.push((number, lane.works.len() - 1));
+        self.bytes += to - from;
+    }
+
+    /// Proves what can be proved by what is known.
+    ///
+    /// # Errors
+    /// If a thread has ended.
+    pub(crate) fn prove(&mut self, judge: &mut Judge) -> anyhow::Result<()> {
+        let provable = self.look_up(judge);
+        self.crew.prove(provable > FEW)?;
+        if self.crew.disagreed() {
+            judge.proof.disagree();
+        }
+        Ok(())
+    }
+
+    /// Looks up what each event is to be held against; how many can be proved by that.
+    fn look_up(&mut self, judge: &mut Judge) -> usize {
+        let Batch { crew, order, dids, places, .. } = self;
+        let Judge { identities, proof, hosts, .. } = judge;
+        dids.clear();
+        places.clear();
+        let mut provable = 0;
+        for (number, at) in order.iter().copied() {
+            let Some((work, did)) = crew.outlined(number, at) else { continue };
+            match PlcDid::parse(did) {
+                Some(did) if identities.has_index() => {
+                    dids.push(did);
+                    places.push((number, at));
+                }
+                _ => {
+                    let view = identities.answered_view(did);
+                    let host = hosts.get(work.host);
+                    work.given = view.and_then(|view| proof.given(work.rev(), host, view));
+                    provable += usize::from(work.given.is_some());
+                }
+            }
+        }
+        identities.indexed_views(dids, |place, view| {
+            let (number, at) = places.get(place).copied().unwrap_or_default();
+            if let Some((work, _)) = crew.outlined(number, at) {
+                work.given = proof.given(work.rev(), hosts.get(work.host), view);
+                provable += usize::from(work.given.is_some());
+            }
+        });
+        provable
+    }
+
+    /// The events in the order in which they came, with what was proved of them.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (Frame<'_>, Option<(&Outline, &Proved)>)> {
+        self.order.iter().filter_map(|(number, at)| {
+            let lane = self.crew.lane_ref(*number)?;
+            let work = lane.works.get(*at)?;
+            let frame = lane.bytes.get(work.from..work.to).and_then(reread)?;
+            Some((frame, work.outline.as_ref().zip(work.proved.as_ref())))
+        })
+    }
+
+    /// Lets go of all events, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.order.clear();
+        self.commits.clear();
+        self.bytes = 0;
+        self.crew.clear();
+    }
+}
+
+impl Work {
+    fn rev(&self) -> Tid {
+        self.outline.as_ref().map_or(Tid(0), |outline| outline.rev)
+    }
+}
+
+#[cfg(test)]
+mod tests;
