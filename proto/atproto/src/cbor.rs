@@ -46,7 +46,9 @@ pub struct Reader<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Map<'a> {
     left: u64,
-    last: Option<&'a str>,
+    last: Option<&'a [u8]>,
+    /// Offset of that.
+    last_at: usize,
 }
 
 impl<'a> Map<'a> {
@@ -57,6 +59,13 @@ impl<'a> Map<'a> {
 
     /// The next key, or `None` behind the last entry.
     pub fn next_key(&mut self, reader: &mut Reader<'a>) -> Result<Option<&'a str>, Error> {
+        if self.next_name(reader)?.is_none() { Ok(None) } else { self.last_key().map(Some) }
+    }
+
+    /// The next key for who looks for known ones: it may not be UTF-8, and has to go to
+    /// [`Map::skip_unknown`] if it is none of them.
+    #[inline]
+    pub(crate) fn next_name(&mut self, reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Error> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -66,7 +75,7 @@ impl<'a> Map<'a> {
         if reader.kind()? != Kind::Text {
             return error(Cause::KeyKind);
         }
-        let key = reader.text()?;
+        let key = reader.string()?;
         if let Some(last) = self.last {
             match (last.len(), last).cmp(&(key.len(), key)) {
                 std::cmp::Ordering::Less => {}
@@ -74,8 +83,19 @@ impl<'a> Map<'a> {
                 std::cmp::Ordering::Greater => return error(Cause::KeyOrder),
             }
         }
-        self.last = Some(key);
+        (self.last, self.last_at) = (Some(key), offset);
         Ok(Some(key))
+    }
+
+    fn last_key(&self) -> Result<&'a str, Error> {
+        let key = std::str::from_utf8(self.last.unwrap_or_default());
+        key.map_err(|_| Error { offset: self.last_at, cause: Cause::Utf8 })
+    }
+
+    /// Passes over the value of a key that is not known.
+    pub(crate) fn skip_unknown(&self, reader: &mut Reader<'a>) -> Result<(), Error> {
+        self.last_key()?;
+        reader.skip_value()
     }
 }
 
@@ -234,7 +254,7 @@ impl<'a> Reader<'a> {
     /// Enters a map.
     pub fn map(&mut self) -> Result<Map<'a>, Error> {
         self.expect(Kind::Map)?;
-        Ok(Map { left: self.count(2)?, last: None })
+        Ok(Map { left: self.count(2)?, last: None, last_at: 0 })
     }
 
     /// `true` or `false`.

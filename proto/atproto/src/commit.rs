@@ -79,19 +79,19 @@ pub fn parse(block: &[u8]) -> Result<Signed<'_>, Error> {
     let mut unknown = None;
     loop {
         let key_at = reader.position();
-        let Some(key) = map.next_key(&mut reader)? else { break };
+        let Some(key) = map.next_name(&mut reader)? else { break };
         match key {
-            "did" => did = Some(field("did", reader.text())?),
-            "rev" => rev = Some(field("rev", reader.text())?),
-            "sig" => {
+            b"did" => did = Some(field("did", reader.text())?),
+            b"rev" => rev = Some(field("rev", reader.text())?),
+            b"sig" => {
                 sig = Some(field("sig", reader.bytes())?);
                 cut = (key_at, reader.position());
             }
-            "data" => data = Some(field("data", reader.cid())?),
-            "prev" => prev = Some(field("prev", reader.cid_or_null())?),
-            "version" => version = Some(field("version", reader.uint())?),
+            b"data" => data = Some(field("data", reader.cid())?),
+            b"prev" => prev = Some(field("prev", reader.cid_or_null())?),
+            b"version" => version = Some(field("version", reader.uint())?),
             _ => {
-                reader.skip_value()?;
+                map.skip_unknown(&mut reader)?;
                 unknown = unknown.or(Some(key_at));
             }
         }

@@ -60,11 +60,11 @@ struct Header<'a> {
 fn header<'a>(reader: &mut Reader<'a>) -> Result<Header<'a>, Error> {
     let mut map = reader.map()?;
     let (mut op, mut t) = (None, None);
-    while let Some(key) = map.next_key(reader)? {
+    while let Some(key) = map.next_name(reader)? {
         match key {
-            "op" => op = Some(reader.int().field("op")?),
-            "t" => t = Some(reader.text().field("t")?),
-            _ => reader.skip_value()?,
+            b"op" => op = Some(reader.int().field("op")?),
+            b"t" => t = Some(reader.text().field("t")?),
+            _ => map.skip_unknown(reader)?,
         }
     }
     Ok(Header { op: required(op, "op", 0)?, t })
@@ -91,19 +91,19 @@ fn commit<'a>(reader: &mut Reader<'a>) -> Result<Commit<'a>, Error> {
     let (mut number, mut repo, mut rev, mut time) = (None, None, None, None);
     let (mut cid, mut car, mut ops) = (None, None, None);
     let (mut since, mut prev_data, mut too_big) = (None, None, false);
-    while let Some(key) = map.next_key(reader)? {
+    while let Some(key) = map.next_name(reader)? {
         match key {
-            "seq" => number = seq(reader)?,
-            "repo" => repo = Some(reader.text().field("repo")?),
-            "rev" => rev = Some(reader.text().field("rev")?),
-            "time" => time = Some(reader.text().field("time")?),
-            "commit" => cid = Some(reader.cid().field("commit")?),
-            "blocks" => car = blocks(reader)?,
-            "ops" => ops = Some(Ops::read(reader)?),
-            "since" => since = reader.text_or_null().field("since")?,
-            "prevData" => prev_data = reader.cid_or_null().field("prevData")?,
-            "tooBig" if reader.kind()? == Kind::Bool => too_big = reader.bool()?,
-            _ => reader.skip_value()?,
+            b"seq" => number = seq(reader)?,
+            b"repo" => repo = Some(reader.text().field("repo")?),
+            b"rev" => rev = Some(reader.text().field("rev")?),
+            b"time" => time = Some(reader.text().field("time")?),
+            b"commit" => cid = Some(reader.cid().field("commit")?),
+            b"blocks" => car = blocks(reader)?,
+            b"ops" => ops = Some(Ops::read(reader)?),
+            b"since" => since = reader.text_or_null().field("since")?,
+            b"prevData" => prev_data = reader.cid_or_null().field("prevData")?,
+            b"tooBig" if reader.kind()? == Kind::Bool => too_big = reader.bool()?,
+            _ => map.skip_unknown(reader)?,
         }
     }
     let (blocks, blocks_at) = required(car, "blocks", at)?;
