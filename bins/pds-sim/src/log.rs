@@ -5,6 +5,7 @@
 //! of a recorded host may jump.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -42,6 +43,7 @@ enum Events {
 pub struct Log {
     events: RwLock<Events>,
     end: watch::Sender<u64>,
+    restarts: AtomicU64,
 }
 
 impl Log {
@@ -57,7 +59,8 @@ impl Log {
     }
 
     fn of(events: Events) -> Self {
-        Self { events: RwLock::new(events), end: watch::channel(0).0 }
+        let restarts = AtomicU64::new(0);
+        Self { events: RwLock::new(events), end: watch::channel(0).0, restarts }
     }
 
     /// Adds an event. `behind` is the position of the slowest subscriber: what that one has not
@@ -85,6 +88,21 @@ impl Log {
         let end = events.end();
         drop(events);
         self.end.send_replace(end);
+    }
+
+    /// Forgets all events, as a host does whose log is lost.
+    pub fn restart(&self) {
+        let mut events = self.events.write().unwrap_or_else(PoisonError::into_inner);
+        if let Events::Made { dropped, kept, .. } = &mut *events {
+            *dropped += kept.len() as u64;
+            kept.clear();
+            self.restarts.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// How often that has happened: who joined before is cut off.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::SeqCst)
     }
 
     /// The position behind the last event, and word of its moving.
@@ -215,6 +233,20 @@ mod tests {
         }
         assert_eq!(read(&log, 3), [4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(log.join(Some(3)), Join::At(3));
+    }
+
+    #[test]
+    fn a_host_that_lost_its_log_knows_no_cursor_from_before() {
+        let log = Log::new(10);
+        for seq in 1..=8 {
+            log.push(event(seq), 0);
+        }
+        assert_eq!(log.restarts(), 0);
+        log.restart();
+        assert_eq!((log.restarts(), log.last_seq(), log.join(Some(8))), (1, 0, Join::Future));
+        log.push(event(1), 0);
+        assert_eq!((log.join(Some(8)), log.join(Some(0))), (Join::Future, Join::At(8)));
+        assert_eq!(read(&log, 0), [1]);
     }
 
     #[test]

@@ -41,13 +41,16 @@ pub enum Happening {
     /// The host skips some of its numbers, as it does when rows of its log vanish; then a record is
     /// made.
     Jump,
+    /// The host has lost its log: its numbers begin at 1, and whoever listens is cut off. Then a
+    /// record is made.
+    Reset,
 }
 
 /// Weights of what happens.
 #[derive(Clone, Debug)]
-pub struct Mix([(Happening, u32); 16]);
+pub struct Mix([(Happening, u32); 17]);
 
-const NAMES: [(&str, Happening); 16] = [
+const NAMES: [(&str, Happening); 17] = [
     ("create", Happening::Create),
     ("update", Happening::Update),
     ("delete", Happening::Delete),
@@ -64,13 +67,14 @@ const NAMES: [(&str, Happening); 16] = [
     ("migrate", Happening::Migrate),
     ("legacy", Happening::Legacy),
     ("jump", Happening::Jump),
+    ("reset", Happening::Reset),
 ];
 
 impl Default for Mix {
     /// Roughly what a busy host sends, with the rare things often enough to be met in a short run.
     fn default() -> Self {
-        let weights = [720, 90, 100, 40, 10, 8, 8, 6, 6, 2, 10, 0, 0, 0, 0, 0];
-        let mut mix = [(Happening::Create, 0); 16];
+        let weights = [720, 90, 100, 40, 10, 8, 8, 6, 6, 2, 10, 0, 0, 0, 0, 0, 0];
+        let mut mix = [(Happening::Create, 0); 17];
         for (slot, ((_, happening), weight)) in mix.iter_mut().zip(NAMES.into_iter().zip(weights)) {
             *slot = (happening, weight);
         }

@@ -87,12 +87,13 @@ async fn run(hub: Arc<Hub>, peer: Peer, cursor: Option<i64>, mut socket: WebSock
     // Holds the window still until the position is known.
     host.subscriber(id, Some(0));
     hub.stats.subscriptions.add(1);
+    let restarts = host.log.restarts();
     let join = host.log.join(cursor);
     // Only after it has joined may the events begin for which it was waited.
     if host.subscribed.fetch_add(1, Ordering::Relaxed) == 0 {
         hub.met.send_modify(|hosts| *hosts += 1);
     }
-    let end = feed(&hub, &peer, id, join, &mut socket).await;
+    let end = feed(&hub, &peer, id, (join, restarts), &mut socket).await;
     match end {
         Ok(End::Left(position)) => host.delivered(position),
         Ok(End::Cut) => hub.stats.resets.add(1),
@@ -103,7 +104,13 @@ async fn run(hub: Arc<Hub>, peer: Peer, cursor: Option<i64>, mut socket: WebSock
     hub.gone.notify_waiters();
 }
 
-async fn feed(hub: &Hub, peer: &Peer, id: u64, join: Join, socket: &mut WebSocket) -> Result<End> {
+async fn feed(
+    hub: &Hub,
+    peer: &Peer,
+    id: u64,
+    (join, restarts): (Join, u64),
+    socket: &mut WebSocket,
+) -> Result<End> {
     let host: &Host = &peer.host;
     let mut end = host.log.end();
     let mut position = match join {
@@ -126,6 +133,10 @@ async fn feed(hub: &Hub, peer: &Peer, id: u64, join: Join, socket: &mut WebSocke
     let mut batch = Vec::with_capacity(BATCH_EVENTS);
     loop {
         end.borrow_and_update();
+        if host.log.restarts() != restarts {
+            peer.switch.cut();
+            return Ok(End::Cut);
+        }
         let left = hub.drop_every.map_or(u64::MAX, |every| every - sent);
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH_EVENTS);
         position = host.log.read(position, count, BATCH_BYTES, &mut batch);

@@ -186,6 +186,12 @@ impl World {
                 self.next_seq[self.members[number].host] += self.rng.i64(1..1000);
                 self.write(number, Happening::Create)
             }
+            Happening::Reset => {
+                let host = self.members[number].host;
+                self.next_seq[host] = 1;
+                self.hosts[host].log.restart();
+                self.write(number, Happening::Create)
+            }
             Happening::Handle => self.change_handle(number),
             Happening::Deactivate | Happening::Remove => {
                 self.awake.swap_remove(place);
