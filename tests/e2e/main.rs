@@ -25,6 +25,8 @@ mod kill;
 mod moves;
 // One stage several times, between a split and a merge.
 mod branches;
+// Gaps, closed by whole repositories.
+mod heals;
 // Hosts, copies, relays: what is dropped and what never is.
 mod copies;
 // Handles, did:web, and what an index says of itself.

@@ -19,6 +19,7 @@ use crate::hold::{Held, Hold, reread};
 use crate::identity::Decision;
 use crate::judge::Judge;
 use crate::rejects::Rejects;
+use crate::state::State;
 use crate::verify;
 use crate::waiting::Waiting;
 
@@ -57,7 +58,10 @@ impl Stage<'_> {
         }
         self.counts.say(self.cli);
         match torn {
-            None => self.output.finish(),
+            None => {
+                self.output.finish()?;
+                self.judge.state.take().map_or(Ok(()), State::finish)
+            }
             Some(error) => {
                 self.output.flush()?;
                 Err(error)

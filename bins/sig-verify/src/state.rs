@@ -4,7 +4,9 @@
 //! on, so it is never behind what is durable at the other end of the line. It may be ahead of that:
 //! what was judged and then lost with a stage comes again, and must be judged as it was. So each
 //! change is kept with what was known before it, and those of the last [`RECENT_BYTES`] are held
-//! against what comes in the next run ([`Recent`]).
+//! against what comes in the next run ([`Recent`]). An account whose repository was fetched among
+//! them is as it was before, unless that run ended in order: the `repo` frame may be lost, and is made
+//! again.
 //!
 //! # Byte table
 //!
@@ -15,6 +17,7 @@
 //! payload = u8 kind | entry*
 //! entry   = did | account                        kind 0: what is known of the account
 //!         | did | account | account              kind 1: what was known, and what is
+//!                                                kind 2: no entry; all was handed on in order
 //! did     = u8 0 | 15 bytes                      a did:plc
 //!         | u8 1 | u16 length | text             any other
 //! account = u8 bits | head? | u64?               bit 0: a head; bit 1: the host that said that
@@ -39,6 +42,7 @@ mod recent;
 
 pub(crate) use recent::{Again, Recent};
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +69,7 @@ const CHANGES_BYTES: u64 = 2 * RECENT_BYTES;
 
 const KNOWN: u8 = 0;
 const CHANGED: u8 = 1;
+const HANDED_ON: u8 = 2;
 
 /// The open file.
 #[derive(Debug)]
@@ -130,6 +135,16 @@ impl State {
             self.renew(heads).with_context(|| self.path.display().to_string())?;
         }
         Ok(())
+    }
+
+    /// Notes that the run ended in order, after the last save.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        let name = || self.path.display().to_string();
+        put_batch(&mut self.file, &[HANDED_ON]).with_context(name)?;
+        self.file.sync_data().with_context(name)
     }
 
     fn write(&mut self) -> anyhow::Result<()> {
@@ -240,6 +255,7 @@ fn read(
     );
     let mut batches = Batches::of(file, length);
     let mut known_bytes = MAGIC.len() as u64;
+    let mut unhealed: HashMap<Box<str>, Account> = HashMap::new();
     while batches.next()? {
         match batches.payload.split_first() {
             Some((&KNOWN, entries)) => {
@@ -250,13 +266,21 @@ fn read(
                 let is_recent = batches.is_recent();
                 codec::read_changes(entries, |did, before, after| {
                     heads.put(did, after);
-                    if is_recent {
+                    let is_healed = after.healed && after.head != before.head;
+                    if is_recent && is_healed {
+                        unhealed.entry(did.into()).or_insert(before);
+                    } else if is_recent {
                         recent.put(did, before, after);
                     }
                 })?;
             }
+            Some((&HANDED_ON, [])) => unhealed.clear(),
             _ => anyhow::bail!("a batch of a kind that this version does not know"),
         }
+    }
+    for (did, before) in unhealed {
+        let away = heads.get(&did).away;
+        heads.put(&did, Account { away, ..before });
     }
     Ok(Some((batches.at, known_bytes)))
 }

@@ -10,7 +10,7 @@ fn account(number: u64) -> Account {
     let cid = |what: &str| Cid::dag_cbor(format!("{what} {number}").as_bytes());
     let head = Head { rev: Tid::new(number, 0), commit: cid("commit"), data: cid("data") };
     let away = number.is_multiple_of(2).then(|| HostKey::of("pds.example"));
-    Account { head: Some(head), away, healed: number.is_multiple_of(3) }
+    Account { head: Some(head), away, healed: false }
 }
 
 /// Notes the changes of an account from one number to the next, each behind a mark.
@@ -44,6 +44,31 @@ fn what_was_known_comes_back_with_what_was_known_before_it() {
     assert_eq!(recent.again(WEB, rev, &commit), None);
     recent.came(DID, rev, &commit);
     assert_eq!(recent.again(DID, rev, &commit), Some(Again::Twice));
+}
+
+#[test]
+fn what_was_healed_a_moment_ago_is_healed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    go_on(&path, DID, 1..3);
+    let (mut heads, _, mut state) = opened(&path);
+    let healed = Account { healed: true, ..account(8) };
+    for (before, after) in [(account(2), healed), (healed, account(9))] {
+        heads.put(DID, after);
+        state.note(DID, &before, &after);
+        state.save(&heads).unwrap();
+    }
+    drop(state);
+    let (mut heads, recent, state) = opened(&path);
+    assert_eq!(heads.get(DID).head, account(2).head, "its frame may not have arrived");
+    let Head { rev, commit, .. } = account(8).head.unwrap();
+    assert_eq!(recent.again(DID, rev, &commit), None, "that commit is behind the gap again");
+    let Head { rev, commit, .. } = account(9).head.unwrap();
+    assert_eq!(recent.again(DID, rev, &commit), Some(Again::For(healed)));
+    drop(state);
+    // Unless all of it was handed on.
+    opened(&path).2.finish().unwrap();
+    assert_eq!(opened(&path).0.get(DID).head, account(9).head);
 }
 
 #[test]
