@@ -37,7 +37,11 @@ fn a_takedown_and_its_reversal_stand_in_the_log_with_their_reasons() {
     }
     let log = std::fs::read_to_string(dir.path().join("forgotten")).unwrap();
     assert_eq!(log.lines().count(), 4, "a reason is one line: {log}");
-    assert!(log.lines().next().unwrap().ends_with(&format!(" forget {record} order 17")), "{log}");
+    assert!(log.lines().next().unwrap().contains(&format!(" forget {record} order 17 #")), "{log}");
+    let listed = run(dir.path(), &["--list"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(listed.lines().count(), 4);
+    assert!(listed.lines().last().unwrap().ends_with(&format!(" reverse {DID} lifted")), "{listed}");
 }
 
 #[test]
@@ -56,6 +60,7 @@ fn misuse_exits_2_and_a_folder_without_an_archive_is_an_error() {
         &["at://alice/app.bsky.feed.post/3k", "--reason", "x"],
         &[DID],
         &[DID, "--reason", " "],
+        &[DID, "--list"],
     ] {
         assert_eq!(run(dir.path(), args).status.code(), Some(2), "{args:?}");
     }

@@ -8,6 +8,7 @@
 //! DIR/seg-NNNNNNNN.seg    the same events, sealed: log k becomes segment k
 //! DIR/tombs               which records are gone; can be made again
 //! DIR/forgotten           what the operator has taken down, and why
+//! DIR/forgotten.again     the same once more
 //! DIR/*.tmp               unfinished; the next writer removes it
 //! ```
 //!
@@ -72,6 +73,10 @@ impl Folder {
 
     pub(crate) fn forgotten(&self) -> PathBuf {
         self.path.join("forgotten")
+    }
+
+    pub(crate) fn forgotten_again(&self) -> PathBuf {
+        self.path.join("forgotten.again")
     }
 
     pub(crate) fn log(&self, number: u32) -> PathBuf {

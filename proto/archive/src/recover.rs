@@ -105,6 +105,10 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
             other => other?,
         }
     }
+    let forgotten = crate::Forgotten::open(dir)?;
+    if !forgotten.is_empty() {
+        forgotten.write()?;
+    }
     let writer = Writer::open(dir, Options::default())?;
     let damage = writer.damage().to_vec();
     writer.finish(false)?;

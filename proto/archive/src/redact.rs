@@ -14,7 +14,7 @@ pub enum Left {
     All,
     /// The event without some records; its frame has to be flagged as redacted.
     Some(Vec<u8>),
-    /// No record that it wrote is there any more.
+    /// No record that it wrote is there any more, and it deleted none.
     None,
 }
 
@@ -29,12 +29,15 @@ pub fn redact(body: &[u8], is_gone: impl Fn(&str) -> bool) -> Left {
     }
     // Two paths may have the same record.
     let here: Vec<Cid> = written().filter(|op| !is_gone(op.path)).filter_map(|op| op.cid).collect();
-    if here.is_empty() {
+    // Who was given a record before has to hear that it was deleted.
+    let deletes = || commit.ops.filter(|op| op.action == Action::Delete).count();
+    if here.is_empty() && deletes() == 0 {
         return Left::None;
     }
     let taken = |cid: &Cid| gone.contains(cid) && !here.contains(cid);
     // Blocks that can't be read hold no record that could be told from others.
-    without(body, commit.blocks, commit.blocks_at, taken).map_or(Left::None, Left::Some)
+    let left = without(body, commit.blocks, commit.blocks_at, taken);
+    Left::Some(left.unwrap_or_else(|| around(body, commit.blocks, commit.blocks_at, &[])))
 }
 
 /// The same, with an event whose records are all gone redacted, too.

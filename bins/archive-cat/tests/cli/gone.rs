@@ -9,6 +9,7 @@ use super::*;
 /// For each event the records that it wrote and that are gone by the end, and those that are not.
 struct Model {
     gone: Vec<Vec<String>>,
+    /// Operations that are not of such records: others, and deletes.
     here: Vec<usize>,
     away: HashSet<String>,
 }
@@ -33,9 +34,9 @@ impl Model {
         for (n, event) in events.iter().enumerate() {
             let (mut gone, mut here) = (Vec::new(), 0);
             if let Event::Commit(commit) = event::parse(event).unwrap() {
-                for op in commit.ops.filter(|op| op.action != Action::Delete) {
+                for op in commit.ops {
                     let word = last.get(&(commit.repo.to_owned(), op.path.to_owned()));
-                    if word.is_some_and(|word| *word > n) {
+                    if op.action != Action::Delete && word.is_some_and(|word| *word > n) {
                         gone.push(op.path.to_owned());
                     } else {
                         here += 1;
