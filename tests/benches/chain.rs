@@ -14,8 +14,10 @@
 )]
 
 mod archive;
+mod group;
 mod joints;
 mod kept;
+mod live;
 mod measure;
 mod proofs;
 mod stages;
@@ -32,9 +34,21 @@ fn main() {
     println!("{}", e2e::machine());
     println!("CPU seconds are user + system; medians of {ROUNDS} runs (least to most)");
     println!("{streams}");
-    stages::report(&streams);
-    proofs::report(&streams);
-    archive::report(&streams);
-    kept::report(&streams);
-    joints::report(&streams);
+    // `cargo bench --bench chain -- kept live` runs these alone.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for (name, report) in REPORTS {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            report(&streams);
+        }
+    }
 }
+
+/// The parts of the report, in its order.
+const REPORTS: [(&str, fn(&Streams)); 6] = [
+    ("stages", stages::report),
+    ("proofs", proofs::report),
+    ("archive", archive::report),
+    ("kept", kept::report),
+    ("live", live::report),
+    ("joints", joints::report),
+];

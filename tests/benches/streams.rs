@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use frame::host::{self, Role};
 use frame::mark::{self, Mark};
-use frame::{Header, HostId, Kind};
+use frame::verdict::Verdict;
+use frame::{Header, HostId, Kind, Tag};
 use tempfile::TempDir;
 
 use crate::measure::{grouped, reap};
@@ -50,8 +51,8 @@ impl Streams {
         let (once, copies) = (path("once.frames"), path("copies.frames"));
         let (unknown, index) = (path("unknown.frames"), path("did.idx"));
         let events = e2e::refnet_events();
-        write(&once, &capture(&events, 1));
-        write(&copies, &capture(&events, COPIES));
+        write(&once, &capture(&events, 1, |_| None));
+        write(&copies, &capture(&events, COPIES, |_| None));
         write(&unknown, &frames_of_no_meaning());
         let mut build = e2e::tool("index-build");
         build.arg("--ops").arg(e2e::fixture("refnet/plc-export.jsonl")).arg("--out").arg(&index);
@@ -59,10 +60,17 @@ impl Streams {
         Streams { folder, events, once, copies, unknown, index }
     }
 
-    /// Other events once, from one host, as a stream of frames.
+    /// Other events once, from one host, as frames that say that a key of each account proved them.
     pub(crate) fn frames_of(&self, events: &[Vec<u8>], name: &str) -> PathBuf {
         let path = self.scratch(name);
-        write(&path, &capture(events, 1));
+        // As random as a key is.
+        let key = |event: &[u8]| {
+            let digest = atproto::Cid::raw(did(event).as_bytes());
+            let mut key = [0; 34];
+            key[2..].copy_from_slice(digest.digest());
+            Some(Verdict::ok(Some(key)).to_bytes().to_vec())
+        };
+        write(&path, &capture(events, 1, key));
         path
     }
 
@@ -114,6 +122,12 @@ impl fmt::Display for Streams {
     }
 }
 
+/// The account that an event is of.
+pub(crate) fn did(event: &[u8]) -> String {
+    let event = atproto::event::parse(event).ok();
+    event.and_then(|event| event.did().map(str::to_owned)).unwrap_or_default()
+}
+
 /// Length of a file.
 pub(crate) fn length(path: &Path) -> f64 {
     std::fs::metadata(path).expect("a file that was made").len() as f64
@@ -121,7 +135,7 @@ pub(crate) fn length(path: &Path) -> f64 {
 
 /// Copies of the events, each from another PDS with other numbers. A copy from another PDS may
 /// not be dropped as a duplicate, so all stages see all of them.
-fn capture(events: &[Vec<u8>], copies: u32) -> Vec<u8> {
+fn capture(events: &[Vec<u8>], copies: u32, verdict: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
     frame::put_magic(&mut out);
     let mut time_ns = TIME_NS;
@@ -133,7 +147,9 @@ fn capture(events: &[Vec<u8>], copies: u32) -> Vec<u8> {
         for (seq, event) in (first + 1..).zip(events) {
             time_ns += 500_000;
             let header = Header { host, seq, ..Header::new(Kind::EVENT, time_ns) };
-            frame::put(&mut out, &header, event).expect("an event frame");
+            let verdict = verdict(event);
+            let sections = [(Tag::VERDICT, verdict.as_deref()), (Tag::NUMBER, None)];
+            frame::put_with_two(&mut out, &header, event, sections).expect("an event frame");
             if (seq - first).is_multiple_of(MARK_EVERY as u64) {
                 let mark = Mark { host, epoch: 0, seq };
                 mark::put(&mut out, &mut scratch, time_ns, [mark]).expect("a mark frame");

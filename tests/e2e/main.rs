@@ -21,6 +21,10 @@ mod exact;
 mod rings;
 // Any stage killed at any moment, the chain started again: the same archive.
 mod kill;
+// The archive's own promises: kills, flipped bits, old archives written anew.
+mod archive;
+// What the README does with an archive by other people's tools.
+mod recipes;
 // Accounts that move between hosts, sleep, and come back.
 mod moves;
 // One stage several times, between a split and a merge.

@@ -149,6 +149,7 @@ archive-cat old/ | archive-pack --out new/";
         while let Some(found) = scan.next()? {
             damaged += show(found, &mut view, &mut sink, cli)?;
         }
+        cli.info(format_args!("{} blocks decoded", scan.blocks()));
         if self.follow {
             let query = Query { from: scan.end().max(query.from), ..query };
             damaged += follow(&self.dir, query, &mut view, &mut sink, cli)?;

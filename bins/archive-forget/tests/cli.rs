@@ -41,7 +41,10 @@ fn a_takedown_and_its_reversal_stand_in_the_log_with_their_reasons() {
     let listed = run(dir.path(), &["--list"]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert_eq!(listed.lines().count(), 4);
-    assert!(listed.lines().last().unwrap().ends_with(&format!(" reverse {DID} lifted")), "{listed}");
+    assert!(
+        listed.lines().last().unwrap().ends_with(&format!(" reverse {DID} lifted")),
+        "{listed}"
+    );
 }
 
 #[test]

@@ -63,16 +63,18 @@ struct Args {
     #[arg(value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
 
-    /// Drop the oldest segments when all of them have more bytes than this
+    /// Drop the oldest segments, sixteen at a time, when all of them have more bytes than this
     #[arg(long, value_name = "SIZE", env = "SOVEREIGN_KEEP_BYTES")]
     keep_bytes: Option<Bytes>,
 
-    /// Drop the oldest segments when their events were received longer ago than this
+    /// Drop the oldest segments, sixteen at a time, when their events were received longer ago
+    /// than this
     #[arg(long, value_name = "DURATION", env = "SOVEREIGN_KEEP_AGE")]
     keep_age: Option<Span>,
 
     /// Stop with 1, everything stored and nothing lost, when the disk has less room than this;
-    /// nothing more is read then, so the pressure goes upstream
+    /// nothing more is read then, so the pressure goes upstream [default: twice --segment-bytes,
+    /// at most an eighth of the disk; 0 goes on until it is full]
     #[arg(long, value_name = "SIZE", env = "SOVEREIGN_MIN_FREE")]
     min_free: Option<Bytes>,
 
@@ -127,7 +129,7 @@ archive-cat old/ | archive-pack --out new/ --level 19 --seal --json";
             meter: Meter::new(cli, &self.out)?,
             writer,
             refusals: Refusals::new(cli, self.unproved, &self.take),
-            room: Room::new(&self.out, self.min_free),
+            room: Room::new(&self.out, self.min_free, self.segment_bytes.0),
         };
         // What is whole is stored, however the input ends.
         let ended = pack.run(&self.inputs);

@@ -12,25 +12,42 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Room {
     dir: PathBuf,
-    least: Option<u64>,
+    least: Least,
     looked: Option<Instant>,
 }
 
+/// How much room has to be left.
+enum Least {
+    Bytes(u64),
+    /// So much, so that a segment can be written while its log is there, now and by a compactor;
+    /// but no more than this share of a small disk.
+    Reserve(u64),
+}
+
+/// See [`Least::Reserve`]: an eighth.
+const SHARE_MAX: u64 = 8;
+
 impl Room {
-    pub(crate) fn new(dir: &Path, least: Option<Bytes>) -> Room {
-        Room { dir: dir.to_owned(), least: least.map(|Bytes(bytes)| bytes), looked: None }
+    pub(crate) fn new(dir: &Path, least: Option<Bytes>, segment_bytes: u64) -> Room {
+        let reserve = Least::Reserve(2 * segment_bytes);
+        let least = least.map_or(reserve, |Bytes(bytes)| Least::Bytes(bytes));
+        Room { dir: dir.to_owned(), least, looked: None }
     }
 
     /// Fails if there is less room than there has to be.
     pub(crate) fn look(&mut self) -> anyhow::Result<()> {
-        let Some(least) = self.least else { return Ok(()) };
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
             return Ok(());
         }
         self.looked = Some(Instant::now());
         let disk = statvfs(&self.dir)?;
         #[allow(clippy::useless_conversion, reason = "other systems count blocks in 32 bits")]
-        let free = u64::from(disk.fragment_size()) * u64::from(disk.blocks_available());
+        let [free, all] = [disk.blocks_available(), disk.blocks()]
+            .map(|blocks| u64::from(disk.fragment_size()) * u64::from(blocks));
+        let least = match self.least {
+            Least::Bytes(bytes) => bytes,
+            Least::Reserve(bytes) => bytes.min(all / SHARE_MAX),
+        };
         anyhow::ensure!(
             free >= least,
             "{}: the disk has {} left, less than --min-free {}: stopped, with everything that came \

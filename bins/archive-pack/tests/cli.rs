@@ -9,6 +9,8 @@ mod support;
 mod crash;
 #[path = "cli/full.rs"]
 mod full;
+#[path = "cli/groups.rs"]
+mod groups;
 #[path = "cli/limits.rs"]
 mod limits;
 

@@ -3,7 +3,8 @@
 //!
 //! Codec 2 takes each event apart ([`event`]), leaves out what can be worked out, writes trees as
 //! what changed ([`tree`]), and puts what is alike together ([`streams`]). What an event is written
-//! against lies in the same block, so that each event is one block away. After the encoder has
+//! against lies in the same block, or is what an earlier segment of the group ended with for its
+//! account (see [`crate::group`]). After the encoder has
 //! made a block it reads it back; an event that does not come back exactly is kept whole, and a
 //! block for which that does not help is written with codec 1.
 //!
@@ -19,6 +20,7 @@
 //! that what they have in common is near.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use atproto::{PlcDid, Tid};
 use zstd::bulk::{Compressor, Decompressor};
@@ -28,6 +30,8 @@ use crate::error::Cause;
 
 use self::event::State;
 use self::streams::{In, Out, Packers, Unpacked, Unpackers};
+
+pub(crate) use self::tree::Base;
 
 pub(crate) mod streams;
 
@@ -44,8 +48,10 @@ const ZSTD: u8 = 1;
 /// Taken apart.
 pub(crate) const APART: u8 = 2;
 
-/// A block is closed behind the account whose events have brought it to this many bytes.
+/// A block has this many bytes on average, at least, if there are as many.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
+/// It is closed behind the account whose events have brought it to this many.
+pub(crate) const BLOCK_BYTES_FULL: usize = 3 << 20;
 /// Or behind the event that has brought it to this many.
 pub(crate) const BLOCK_BYTES_LIMIT: usize = 4 << 20;
 /// No block is larger when it is decoded: one event at its limit on top of a nearly full block.
@@ -64,6 +70,8 @@ pub(crate) struct Given<'a> {
     pub(crate) seq: u64,
     pub(crate) sections: &'a [u8],
     pub(crate) body: &'a [u8],
+    /// With the first event of an account: what an earlier segment ended with for it.
+    pub(crate) base: Option<&'a Base>,
 }
 
 /// What is known of an event before its block is decoded.
@@ -71,6 +79,8 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Meta<'a> {
     pub(crate) did: &'a str,
     pub(crate) seq: u64,
+    /// As in [`Given`].
+    pub(crate) base: Option<&'a Base>,
 }
 
 /// An event that was decoded.
@@ -158,7 +168,7 @@ impl Encoder {
         self.state.clear();
         for (event, whole) in events.iter().zip(whole) {
             let (mut sections, mut body) = (Vec::new(), Vec::new());
-            let meta = Meta { did: event.did, seq: event.seq };
+            let meta = Meta { did: event.did, seq: event.seq, base: event.base };
             let read = self.state.take(&mut input, &meta, limit, (&mut sections, &mut body));
             if read.is_none() || sections != event.sections || body != event.body {
                 *whole = true;
@@ -190,6 +200,8 @@ pub(crate) struct Block {
     raw: Vec<u8>,
     /// For each event its sections and its body in `raw`.
     spans: Vec<(Range<usize>, Range<usize>)>,
+    /// What it ends with for its accounts.
+    pub(crate) bases: Vec<(Box<str>, Arc<Base>)>,
 }
 
 impl Block {
@@ -211,7 +223,9 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) fn new() -> std::io::Result<Decoder> {
-        Ok(Decoder { unpackers: Unpackers::new()?, state: State::default() })
+        let mut state = State::default();
+        state.keep();
+        Ok(Decoder { unpackers: Unpackers::new()?, state })
     }
 
     /// Decodes a block of these events. The caller has checked `raw_len` against the limit.
@@ -230,7 +244,7 @@ impl Decoder {
                     return Err(Cause::Form("block"));
                 }
                 let spans = spans(&raw, events.len()).ok_or(Cause::Form("block"))?;
-                Ok(Block { raw, spans })
+                Ok(Block { raw, spans, bases: Vec::new() })
             }
             APART => {
                 let unpacked = Unpacked::read(bytes, &mut self.unpackers)?;
@@ -264,7 +278,8 @@ impl Decoder {
                 return None;
             }
         }
-        (raw.len() == raw_len).then_some(Block { raw, spans })
+        let bases = self.state.end();
+        (raw.len() == raw_len).then_some(Block { raw, spans, bases })
     }
 }
 

@@ -11,10 +11,11 @@ use std::path::Path;
 
 use atproto::event;
 
-use crate::codec::{Decoder, Given};
+use crate::codec::Given;
 use crate::error::Cause;
 use crate::folder::{Folder, unfinished};
 use crate::forgotten::Forgotten;
+use crate::group::{Group, group_of};
 use crate::lock::WriterLock;
 use crate::redact::{redact_all, without_blocks};
 use crate::seal::compare;
@@ -49,12 +50,17 @@ struct Rules {
 }
 
 impl Rules {
+    /// Whether all of an account goes but its signed commits.
+    fn is_stripped(&self, did: &str) -> bool {
+        self.forgotten.account(did) || self.deleted.contains(did)
+    }
+
     /// What is left of an event that loses something.
     fn left(&self, n: u64, body: &[u8]) -> Option<Vec<u8>> {
         let event = event::parse(body).ok()?;
         event.blocks()?;
         let did = event.did().unwrap_or_default();
-        if self.forgotten.account(did) || self.deleted.contains(did) {
+        if self.is_stripped(did) {
             return without_blocks(body, &event).filter(|left| left != body);
         }
         let gone = |path: &str| self.forgotten.path(did, path) || self.tombs.is_gone(did, path, n);
@@ -87,13 +93,53 @@ pub fn compact(dir: &Path, options: Options, deleted_before_ns: u64) -> Result<C
     for number in &numbers {
         rules.deleted.extend(deleted(&folder, *number, &rules.tombs, deleted_before_ns)?);
     }
-    for number in numbers {
-        match segment(&folder, number, &rules, options.level, &mut done) {
-            Err(Error::Damaged(damage)) => done.damage.push(damage),
-            other => other?,
+    done.before = bytes(&folder, &numbers)?;
+    let mut damaged = 0;
+    for members in numbers.chunk_by(|a, b| group_of(*a) == group_of(*b)) {
+        // Nobody is to be written against an account whose tree goes. Which others end otherwise
+        // when they are encoded anew is found out by doing so: then the group is begun again.
+        let mut alone = HashSet::new();
+        while !group(&folder, members, &rules, options.level, &mut alone, &mut done)? {
+            done.damage.truncate(damaged);
+        }
+        damaged = done.damage.len();
+    }
+    done.after = bytes(&folder, &numbers)?;
+    Ok(done)
+}
+
+fn bytes(folder: &Folder, numbers: &[u32]) -> Result<u64, Error> {
+    let length = |number: &u32| {
+        let path = folder.segment(*number);
+        disk::len(&disk::open(&path)?, &path)
+    };
+    numbers.iter().map(length).sum()
+}
+
+/// Writes the segments of a group anew that lose something, the last first; false if `alone` has
+/// grown, and all of it is to be done again.
+fn group(
+    folder: &Folder,
+    members: &[u32],
+    rules: &Rules,
+    level: i32,
+    alone: &mut HashSet<Box<str>>,
+    done: &mut Compacted,
+) -> Result<bool, Error> {
+    let mut decoded = Group::new(folder)?;
+    let mut damaged = false;
+    for number in members.iter().rev() {
+        match segment(&mut decoded, *number, rules, (level, damaged), alone, done) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(Error::Damaged(damage)) => {
+                damaged = true;
+                done.damage.push(damage);
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(done)
+    Ok(true)
 }
 
 /// Accounts whose last word on their status is in this segment, and is that they are deleted.
@@ -120,26 +166,26 @@ fn deleted(
     Ok(dids.map(|did| did.to_string()).collect())
 }
 
+/// Writes a segment anew if it loses something. If a later one is damaged, it stays as it is where
+/// what can still be read of that one hangs on it.
 fn segment(
-    folder: &Folder,
+    decoded: &mut Group,
     number: u32,
     rules: &Rules,
-    level: i32,
+    (level, damaged): (i32, bool),
+    alone: &mut HashSet<Box<str>>,
     done: &mut Compacted,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let old = decoded.open(number)?;
+    let index = decoded.index(number)?;
+    let folder = decoded.folder().clone();
     let path = folder.segment(number);
-    let old = Segment::open(&path, number)?;
-    let index = old.index()?;
-    let before = old.len()?;
-    done.before += before;
-    done.after += before;
-    let mut decoder = Decoder::new().map_err(|source| Error::io(&path, "decompress", source))?;
-    // By position: sections and body; whether anything is left out.
+    // By position: sections and body.
     let mut events: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(index.ordinals.len());
     let mut rows = index.rows.clone();
     let mut changed = 0;
-    for block_row in &index.blocks {
-        let block = old.block(&index, block_row, &mut decoder)?;
+    for (at_block, block_row) in index.blocks.iter().enumerate() {
+        let block = decoded.block(number, at_block)?;
         for at in 0..block_row.events as usize {
             let ordinal = index.ordinals.get(events.len()).map_or(usize::MAX, |it| *it as usize);
             let plain = block.event(at).zip(rows.get_mut(ordinal));
@@ -153,40 +199,71 @@ fn segment(
             events.push((plain.sections.to_vec(), left.unwrap_or_else(|| plain.body.to_vec())));
         }
     }
-    if changed == 0 {
-        return Ok(());
+    let is_alone = |did: &str| alone.contains(did) || rules.is_stripped(did);
+    if damaged && changed > 0 && index.accounts.dids.iter().any(|did| is_alone(did)) {
+        return Err(Damage::at(&path, 0, Cause::Needed).into());
     }
-    let given = index.ordinals.iter().zip(&events).filter_map(|(ordinal, (sections, body))| {
+    let (mut links, mut bases) = (Vec::new(), Vec::new());
+    let mut cut = false;
+    for (account, did) in index.accounts.dids.iter().enumerate() {
+        let link = index.link(account, number);
+        cut |= link.is_some() && is_alone(did);
+        let link = link.filter(|_| !is_alone(did));
+        bases.push(link.map(|earlier| decoded.end(earlier, did)).transpose()?);
+        links.push(link.map_or(0, |earlier| number - earlier));
+    }
+    if changed == 0 && !cut {
+        return Ok(true);
+    }
+    let given = index.ordinals.iter().zip(&events).zip(0..).filter_map(|(event, position)| {
+        let (ordinal, (sections, body)) = event;
         let row = rows.get(*ordinal as usize)?;
-        let did = index.accounts.dids.get(row.account? as usize)?;
-        Some(Given { did, seq: row.seq, sections, body })
+        let account = row.account? as usize;
+        let did = index.accounts.dids.get(account)?;
+        let first = index.accounts.starts.get(account) == Some(&position);
+        let base = bases.get(account).filter(|_| first).and_then(|base| base.as_deref());
+        Some(Given { did, seq: row.seq, sections, body, base })
     });
     let identities = old.identities()?.into_iter().map(Option::unwrap_or_default);
     let holdings = Holdings {
         head: old.head()?,
         events: given.collect(),
         accounts: index.accounts.clone(),
+        links,
         hosts: index.hosts.clone(),
         marks: old.marks()?,
         identities: identities.collect(),
         notes: old.part(part::NOTES)?.unwrap_or_default(),
-        rows,
+        rows: rows.clone(),
     };
     let new = unfinished(&path);
     let file = disk::create(&new)?;
     let written = write(&file, &new, &holdings, level)
         .and_then(|()| disk::sync(&file, &new))
-        .and_then(|()| compare(&Segment::open(&new, number)?, &holdings));
-    if let Err(error) = written {
-        let _ = std::fs::remove_file(&new);
-        return Err(error);
+        .and_then(|()| compare(&Segment::open(&new, number)?, &holdings, &bases));
+    let ends = match written {
+        Ok(ends) => ends,
+        Err(error) => {
+            let _ = std::fs::remove_file(&new);
+            return Err(error);
+        }
+    };
+    // What later segments may be written against has to be the same.
+    let mut others = Vec::new();
+    for did in index.accounts.dids.iter().filter(|did| !is_alone(did)) {
+        if decoded.end_if_known(number, did) != ends.get(did) {
+            others.push(did.clone());
+        }
     }
-    let after = disk::len(&file, &new)?;
+    if !others.is_empty() {
+        alone.extend(others);
+        disk::remove(&new)?;
+        return Ok(false);
+    }
     folder.publish(&new, &path)?;
     done.segments += 1;
     done.events += changed;
-    done.after = done.after - before + after;
-    Ok(())
+    Ok(true)
 }
 
 /// How many events of the archive in `dir` still have bytes that are to be forgotten: none, once it

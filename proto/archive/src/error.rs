@@ -239,6 +239,8 @@ pub enum Cause {
     Sealed,
     /// A segment or log is missing between two others.
     Gone,
+    /// It could be written anew only if a later segment of its group were not damaged.
+    Needed,
 }
 
 impl std::fmt::Display for Cause {
@@ -255,6 +257,7 @@ impl std::fmt::Display for Cause {
             Cause::Batch => f.write_str("a batch is damaged"),
             Cause::Sealed => f.write_str("the log was damaged when it was sealed"),
             Cause::Gone => f.write_str("the file is missing"),
+            Cause::Needed => f.write_str("a damaged segment of its group is written against it"),
         }
     }
 }

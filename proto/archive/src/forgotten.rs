@@ -143,7 +143,6 @@ impl Forgotten {
     }
 
     /// The lines of the file: when, what, and why.
-    #[must_use]
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines().map(|line| checked(line).map_or(line, |(line, _)| line))
     }
@@ -227,8 +226,11 @@ fn checked(line: &str) -> Option<(&str, u32)> {
     Some((line, u32::from_str_radix(crc, 16).ok()?))
 }
 
+/// What lines say: targets, and whether they are taken down.
+type Words = Vec<(Target, bool)>;
+
 /// The whole lines, and what they say.
-fn lines<'b>(path: &Path, bytes: &'b [u8]) -> Result<(&'b str, Vec<(Target, bool)>), Damage> {
+fn lines<'b>(path: &Path, bytes: &'b [u8]) -> Result<(&'b str, Words), Damage> {
     let damaged = |at: usize, cause| Damage::at(path, at as u64, cause);
     let text = std::str::from_utf8(bytes)
         .map_err(|error| damaged(error.valid_up_to(), Cause::Form("line")))?;

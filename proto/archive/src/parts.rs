@@ -6,9 +6,9 @@ use atproto::event::{self, Event};
 use atproto::{Cid, car, commit, mst};
 
 use crate::Error;
-use crate::codec::{Decoder, streams};
+use crate::codec::streams;
 use crate::folder::Folder;
-use crate::segment::read::Segment;
+use crate::group::Group;
 
 /// Bytes of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,20 +113,18 @@ pub fn parts(dir: &Path) -> Result<Parts, Error> {
     for name in [SIGNATURES, HASHES, NODES, RECORDS, ENVELOPES] {
         parts.came(name, 0);
     }
+    let mut group = Group::new(&folder)?;
     for (number, present) in folder.list()? {
         if !present.segment {
             continue;
         }
-        let path = folder.segment(number);
-        let segment = Segment::open(&path, number)?;
-        let index = segment.index()?;
+        let segment = group.open(number)?;
+        let index = group.index(number)?;
         let length = segment.len()?;
-        let mut decoder =
-            Decoder::new().map_err(|source| Error::io(&path, "decompress", source))?;
         let mut blocks = 0;
-        for row in &index.blocks {
+        for (at, row) in index.blocks.iter().enumerate() {
             let bytes = segment.block_bytes(row)?;
-            let block = segment.decoded(&index, row, &bytes, &mut decoder)?;
+            let block = group.block(number, at)?;
             for at in 0..row.events as usize {
                 if let Some(event) = block.event(at) {
                     parts.event(event.body);

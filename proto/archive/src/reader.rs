@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
+use crate::group::Group;
 use crate::hosts::{Host, HostNo, Hosts};
 use crate::manifest::Manifest;
 use crate::marks::LOOKS_MAX;
@@ -87,6 +88,7 @@ pub struct Reader {
     pub(crate) sources: Vec<Source>,
     pub(crate) hosts: Hosts,
     pub(crate) damage: Vec<Damage>,
+    pub(crate) group: Option<Group>,
 }
 
 /// A file with events.
@@ -130,12 +132,24 @@ impl Reader {
             }
         };
         let damage = damage.into_iter().collect();
-        Ok(Reader { folder, sources, hosts: Hosts::default(), damage })
+        Ok(Reader { folder, sources, hosts: Hosts::default(), damage, group: None })
     }
 
     /// Goes through what is asked for, in order of arrival.
     pub fn scan(&mut self, query: Query) -> Scan<'_> {
         Scan::new(self, query)
+    }
+
+    pub(crate) fn group(&mut self) -> Result<&mut Group, Error> {
+        self.group_and_hosts().map(|(group, _)| group)
+    }
+
+    pub(crate) fn group_and_hosts(&mut self) -> Result<(&mut Group, &mut Hosts), Error> {
+        let group = match self.group.take() {
+            Some(group) => group,
+            None => Group::new(&self.folder)?,
+        };
+        Ok((self.group.insert(group), &mut self.hosts))
     }
 
     /// A host by its number.

@@ -7,10 +7,10 @@ use std::path::Path;
 use atproto::identity::Key;
 
 use crate::batch::Batch;
-use crate::codec::Decoder;
 use crate::content::{self, Identity};
 use crate::error::{Cause, Damage};
 use crate::folder::{Folder, Present};
+use crate::group::Group;
 use crate::hosts::{Hosts, Marks};
 use crate::image::{Entry, LogImage};
 use crate::lock::{RepairLock, WriterLock};
@@ -122,8 +122,9 @@ fn each_event(folder: &Folder, found: &Found, see: &mut See<'_>) -> Result<(), E
         Err(Error::Damaged(_)) => Ok(()),
         other => other,
     };
+    let mut group = Group::new(folder)?;
     for number in &found.segments {
-        skip_damage(segment_events(folder, *number, see))?;
+        skip_damage(segment_events(&mut group, *number, see))?;
     }
     for number in &found.unsealed {
         let read = LogImage::read(&folder.log(*number));
@@ -149,9 +150,9 @@ fn log_events(image: &LogImage, see: &mut See<'_>) -> Result<(), Error> {
     })
 }
 
-fn segment_events(folder: &Folder, number: u32, see: &mut See<'_>) -> Result<(), Error> {
-    let segment = Segment::open(&folder.segment(number), number)?;
-    let index = segment.index()?;
+fn segment_events(group: &mut Group, number: u32, see: &mut See<'_>) -> Result<(), Error> {
+    let segment = group.open(number)?;
+    let index = group.index(number)?;
     let first = segment.contents.first;
     let (bytes, notes) = segment.notes(index.hosts.len())?;
     for note in notes {
@@ -162,7 +163,7 @@ fn segment_events(folder: &Folder, number: u32, see: &mut See<'_>) -> Result<(),
             see(first.saturating_add(u64::from(note.before)), Seen::Note(frame));
         }
     }
-    each_of_segment(&segment, &index, |ordinal, _, event| {
+    each_of_segment(group, number, &index, |ordinal, _, event| {
         if let Some(proved) = content::proved(event.body, event.verdict()) {
             see(first.saturating_add(ordinal as u64), Seen::Event(&proved));
         }
@@ -171,14 +172,13 @@ fn segment_events(folder: &Folder, number: u32, see: &mut See<'_>) -> Result<(),
 
 /// Shows ordinal, host and event for all of a segment but what is damaged.
 fn each_of_segment(
-    segment: &Segment,
+    group: &mut Group,
+    number: u32,
     index: &Index,
     mut see: impl FnMut(usize, &crate::Host, &Event<'_>),
 ) -> Result<(), Error> {
-    let mut decoder =
-        Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
-    for block_row in &index.blocks {
-        let block = match segment.block(index, block_row, &mut decoder) {
+    for (at, block_row) in index.blocks.iter().enumerate() {
+        let block = match group.block(number, at) {
             Ok(block) => block,
             Err(Error::Damaged(_)) => continue,
             Err(error) => return Err(error),
@@ -360,16 +360,18 @@ fn segment_identities(folder: &Folder, number: u32, key: &Key) -> Result<Vec<Ide
     let segment = Segment::open(&folder.segment(number), number)?;
     match segment.identities() {
         Ok(identities) => Ok(identities.into_iter().flatten().collect()),
-        Err(Error::Damaged(_)) => identities_again(&segment, key),
+        Err(Error::Damaged(_)) => identities_again(folder, number, key),
         Err(error) => Err(error),
     }
 }
 
 /// Works the identities of a segment out from its events. Those of a damaged block are left out.
-fn identities_again(segment: &Segment, key: &Key) -> Result<Vec<Identity>, Error> {
-    let index = segment.index()?;
+fn identities_again(folder: &Folder, number: u32, key: &Key) -> Result<Vec<Identity>, Error> {
+    let mut group = Group::new(folder)?;
+    group.open(number)?;
+    let index = group.index(number)?;
     let mut by_ordinal = vec![None; index.rows.len()];
-    each_of_segment(segment, &index, |ordinal, host, event| {
+    each_of_segment(&mut group, number, &index, |ordinal, host, event| {
         let proved = content::proved(event.body, event.verdict());
         let (header, body) = (event.header(), event.body);
         let identity = content::identity(key, &host.name, &header, body, proved.as_ref());

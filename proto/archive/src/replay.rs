@@ -2,10 +2,12 @@
 //! first of their events is asked for, and kept as long as there is room.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::Error;
-use crate::codec::{Block, Decoder};
+use crate::codec::Block;
 use crate::error::{Cause, Damage, Numbers};
+use crate::group::Group;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::reader::Query;
 use crate::scan::{Found, Step};
@@ -16,8 +18,9 @@ use crate::stored::{Event, Note};
 const CACHE_BYTES_MAX: usize = 320 << 20;
 
 pub(crate) struct Replay {
-    segment: Segment,
-    index: Index,
+    number: u32,
+    segment: Arc<Segment>,
+    index: Arc<Index>,
     /// The reader's numbers of the segment's hosts.
     hosts: Vec<HostNo>,
     /// Ordinals that are asked for, ascending, and the next of them.
@@ -28,7 +31,6 @@ pub(crate) struct Replay {
     next_note: usize,
     blocks: Vec<State>,
     cached: usize,
-    decoder: Decoder,
     /// Damage that was found before the first event.
     found: Vec<Damage>,
 }
@@ -49,19 +51,21 @@ impl Replay {
     /// Prepares what is asked for of a segment, from the first event received at `since` on; `None`
     /// if that is nothing.
     pub(crate) fn open(
-        segment: Segment,
+        number: u32,
+        group: &mut Group,
         query: &Query,
         since: Option<u64>,
         hosts: &mut Hosts,
         marks: &mut Marks,
     ) -> Result<Option<Replay>, Error> {
+        let segment = group.open(number)?;
         if !query.dids.is_empty() {
             let accounts = segment.accounts()?;
             if !query.dids.iter().any(|did| accounts.find(did).is_some()) {
                 return Ok(None);
             }
         }
-        let index = segment.index()?;
+        let index = group.index(number)?;
         let mut numbers = Vec::with_capacity(index.hosts.len());
         for host in &index.hosts {
             numbers.push(hosts.number(host.role, &host.name)?);
@@ -95,10 +99,9 @@ impl Replay {
             (Vec::new(), Vec::new())
         };
         notes.retain(|note| note.before >= from);
-        let decoder =
-            Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
         let blocks = index.blocks.iter().map(|_| State::Unread).collect();
         Ok(Some(Replay {
+            number,
             segment,
             index,
             hosts: numbers,
@@ -109,12 +112,15 @@ impl Replay {
             next_note: 0,
             blocks,
             cached: 0,
-            decoder,
             found,
         }))
     }
 
-    pub(crate) fn step(&mut self, damage: &mut VecDeque<Damage>) -> Result<Option<Step>, Error> {
+    pub(crate) fn step(
+        &mut self,
+        group: &mut Group,
+        damage: &mut VecDeque<Damage>,
+    ) -> Result<Option<Step>, Error> {
         damage.extend(self.found.drain(..));
         loop {
             let pick = self.picks.get(self.next).copied();
@@ -126,14 +132,19 @@ impl Replay {
             }
             let Some(pick) = pick else { return Ok(None) };
             self.next += 1;
-            if self.load(pick, damage)? {
+            if self.load(pick, group, damage)? {
                 return Ok(Some(Step::Event(pick as usize)));
             }
         }
     }
 
     /// Decodes the block of this event if it is not there; false if it can't be.
-    fn load(&mut self, ordinal: u32, damage: &mut VecDeque<Damage>) -> Result<bool, Error> {
+    fn load(
+        &mut self,
+        ordinal: u32,
+        group: &mut Group,
+        damage: &mut VecDeque<Damage>,
+    ) -> Result<bool, Error> {
         let position = self.index.positions.get(ordinal as usize).copied().unwrap_or(u32::MAX);
         let at = self.index.block_of(position).unwrap_or(usize::MAX);
         match self.blocks.get(at) {
@@ -141,8 +152,7 @@ impl Replay {
             Some(State::Unread) => {}
             Some(State::Bad) | None => return Ok(false),
         }
-        let Some(row) = self.index.blocks.get(at) else { return Ok(false) };
-        let state = match self.segment.block(&self.index, row, &mut self.decoder) {
+        let state = match group.block(self.number, at) {
             Ok(block) => {
                 if self.cached + block.bytes() > CACHE_BYTES_MAX {
                     self.cached = 0;

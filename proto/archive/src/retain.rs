@@ -1,37 +1,43 @@
-//! Limits of an archive: its oldest segments go, whole. Nothing in a segment is written against
-//! another, so one is the unit of this, too. The cursor stands in the log and stays.
+//! Limits of an archive: its oldest segments go, a whole group at a time (see [`crate::group`]). The
+//! cursor stands in the log and stays.
+
+use std::collections::BTreeMap;
 
 use crate::folder::Folder;
+use crate::group::group_of;
 use crate::segment::read::Segment;
 use crate::writer::Options;
 use crate::{Error, disk};
 
-/// Removes the oldest segments while there is more than is to be kept. The newest stays.
+/// Removes the oldest groups while there is more than is to be kept. The newest stays.
 pub(crate) fn retain(folder: &Folder, options: &Options, now_ns: u64) -> Result<(), Error> {
     if options.keep_bytes.is_none() && options.keep_ns.is_none() {
         return Ok(());
     }
-    let mut segments = Vec::new();
+    // By group: its segments and their bytes.
+    let mut groups: BTreeMap<u32, Vec<(u32, u64)>> = BTreeMap::new();
     for (number, present) in folder.list()? {
         if present.segment && !present.log {
             let path = folder.segment(number);
             let bytes = disk::len(&disk::open(&path)?, &path)?;
-            segments.push((number, bytes));
+            groups.entry(group_of(number)).or_default().push((number, bytes));
         }
     }
-    segments.pop();
-    let mut left: u64 = segments.iter().map(|(_, bytes)| bytes).sum();
-    let mut removed = false;
-    for (number, bytes) in segments {
+    let mut left: u64 = groups.values().flatten().map(|(_, bytes)| bytes).sum();
+    groups.pop_last();
+    for segments in groups.into_values() {
         let too_many = options.keep_bytes.is_some_and(|keep| left > keep);
-        if !too_many && !is_old(folder, number, options, now_ns)? {
+        let last = segments.last().map_or(0, |(number, _)| *number);
+        if !too_many && !is_old(folder, last, options, now_ns)? {
             break;
         }
-        disk::remove(&folder.segment(number))?;
-        left -= bytes;
-        removed = true;
+        for (number, bytes) in segments {
+            disk::remove(&folder.segment(number))?;
+            left -= bytes;
+        }
+        folder.sync()?;
     }
-    if removed { folder.sync() } else { Ok(()) }
+    Ok(())
 }
 
 /// Whether the last event of a segment was received too long ago. What can't be read is not old.

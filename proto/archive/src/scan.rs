@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::Error;
 use crate::content;
 use crate::error::{Cause, Damage, Numbers};
+use crate::group::Group;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::image::{self, LogImage};
 use crate::reader::{Query, Reader, Source};
@@ -92,7 +93,10 @@ impl<'r> Scan<'r> {
                 return Ok(None);
             }
             let step = match &mut self.current {
-                Some(Current::Segment(replay)) => replay.step(&mut self.damage)?,
+                Some(Current::Segment(replay)) => {
+                    let group = self.reader.group()?;
+                    replay.step(group, &mut self.damage)?
+                }
                 Some(Current::Log(log)) => log.step(&self.query.dids)?,
                 None if self.next < self.reader.sources.len() => {
                     self.open_next()?;
@@ -145,6 +149,12 @@ impl<'r> Scan<'r> {
         Ok(self.begun && wanted)
     }
 
+    /// How many blocks were decoded for what was given so far.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.reader.group.as_ref().map_or(0, Group::decoded)
+    }
+
     /// The number behind the last event of what was gone through.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -169,8 +179,9 @@ impl<'r> Scan<'r> {
         let numbers;
         let opened = match source {
             Source::Segment { number } => {
-                let path = self.reader.folder.segment(*number);
-                let segment = match Segment::open(&path, *number) {
+                let number = *number;
+                let path = self.reader.folder.segment(number);
+                let segment = match Segment::open(&path, number) {
                     Ok(segment) => segment,
                     Err(error) => return self.cannot_read(error),
                 };
@@ -178,9 +189,9 @@ impl<'r> Scan<'r> {
                 if numbers.end <= self.query.from {
                     Ok(None)
                 } else {
-                    let hosts = &mut self.reader.hosts;
                     let since = (!self.begun).then_some(self.query.since_ns);
-                    Replay::open(segment, &self.query, since, hosts, &mut self.marks)
+                    let (group, hosts) = self.reader.group_and_hosts()?;
+                    Replay::open(number, group, &self.query, since, hosts, &mut self.marks)
                         .map(|replay| replay.map(|replay| Current::Segment(Box::new(replay))))
                 }
             }

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use atproto::identity::Key;
 
-use crate::codec::{Decoder, Given};
+use crate::codec::{Base, Decoder, Given};
 use crate::content::{self, Identity};
 use crate::folder::{Folder, unfinished};
+use crate::group::Bases;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::image::{Entry, LogImage};
 use crate::segment::index::{Accounts, Row};
@@ -18,29 +20,47 @@ use crate::stored::{put_frame, put_kept};
 use crate::{Error, disk};
 
 /// Seals log `number` and removes it.
-pub(crate) fn seal(folder: &Folder, number: u32, level: i32, key: &Key) -> Result<(), Error> {
+pub(crate) fn seal(
+    folder: &Folder,
+    number: u32,
+    level: i32,
+    key: &Key,
+    known: &Mutex<Bases>,
+) -> Result<(), Error> {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     let log = folder.log(number);
     let path = folder.segment(number);
     let unfinished = unfinished(&path);
     let image = LogImage::read(&log)?;
     let gathered = Gathered::of(&image, key)?;
-    let holdings = gathered.holdings(&image)?;
+    let bases = gathered.bases(number, &known);
+    let holdings = gathered.holdings(&image, &bases)?;
+    let bases: Vec<_> = bases.iter().map(|base| Some(base.as_ref()?.1.clone())).collect();
     let file = disk::create(&unfinished)?;
     let sealed = write(&file, &unfinished, &holdings, level)
         .and_then(|()| disk::sync(&file, &unfinished))
-        .and_then(|()| compare(&Segment::open(&unfinished, number)?, &holdings));
-    if let Err(error) = sealed {
-        // On a full disk the room is wanted more than an unfinished file.
-        let _ = std::fs::remove_file(&unfinished);
-        return Err(error);
-    }
+        .and_then(|()| compare(&Segment::open(&unfinished, number)?, &holdings, &bases));
+    let ends = match sealed {
+        Ok(ends) => ends,
+        Err(error) => {
+            // On a full disk the room is wanted more than an unfinished file.
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(error);
+        }
+    };
     folder.publish(&unfinished, &path)?;
+    known.sealed(number, &holdings.accounts.dids, ends);
     disk::remove(&log)?;
     folder.sync()
 }
 
-/// Reads the segment as any reader would, and compares it with what was to be in it.
-pub(crate) fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), Error> {
+/// Reads the segment as any reader would, and compares it with what was to be in it. `bases` are
+/// what was read back of earlier segments for its accounts; what this one ends with is given.
+pub(crate) fn compare(
+    segment: &Segment,
+    holdings: &Holdings<'_>,
+    bases: &[Option<Arc<Base>>],
+) -> Result<Ends, Error> {
     let first = holdings.head.first;
     let differs = |ordinal: u32| Error::SealMismatch {
         path: segment.path.clone(),
@@ -49,6 +69,10 @@ pub(crate) fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), 
     let index = segment.index()?;
     let same_tables = index.rows == holdings.rows
         && index.accounts == holdings.accounts
+        && (0..holdings.links.len()).all(|account| {
+            index.links.get(account).copied().unwrap_or(0)
+                == holdings.links.get(account).copied().unwrap_or(0)
+        })
         && index.hosts == holdings.hosts
         && segment.marks()? == holdings.marks
         && segment.contents.first == first
@@ -60,8 +84,12 @@ pub(crate) fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), 
     let mut decoder =
         Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
     let mut events = holdings.events.iter().zip(&index.ordinals);
+    let mut ends = Ends::new();
     for row in &index.blocks {
-        let block = segment.block(&index, row, &mut decoder)?;
+        let here = bases.get(index.begins(row)).unwrap_or_default();
+        let mut block = segment.block(&index, row, here, &mut decoder)?;
+        // Of an account in several blocks the last counts.
+        ends.extend(block.bases.drain(..));
         for at in 0..row.events as usize {
             let Some((expected, ordinal)) = events.next() else { return Err(differs(0)) };
             let same = block.event(at).is_some_and(|event| {
@@ -72,8 +100,11 @@ pub(crate) fn compare(segment: &Segment, holdings: &Holdings<'_>) -> Result<(), 
             }
         }
     }
-    Ok(())
+    Ok(ends)
 }
+
+/// What a segment ends with, by account.
+pub(crate) type Ends = HashMap<Box<str>, Arc<Base>>;
 
 /// What a log holds, as a segment wants it.
 struct Gathered {
@@ -175,10 +206,26 @@ impl Gathered {
         Ok(())
     }
 
-    /// Puts the accounts in order, and the events under them.
-    fn holdings<'a>(&'a self, image: &'a LogImage) -> Result<Holdings<'a>, Error> {
+    /// The accounts in order.
+    fn by_did(&self) -> Vec<u32> {
         let mut by_did: Vec<u32> = (0..self.dids.len() as u32).collect();
         by_did.sort_by_key(|account| self.dids.get(*account as usize));
+        by_did
+    }
+
+    /// For each of them what it may be written against, and how many segments ago that lies.
+    fn bases(&self, number: u32, known: &Bases) -> Vec<Option<(u32, Arc<Base>)>> {
+        let did = |account: &u32| self.dids.get(*account as usize);
+        self.by_did().iter().map(|account| known.get(number, did(account)?)).collect()
+    }
+
+    /// Puts the accounts in order, and the events under them.
+    fn holdings<'a>(
+        &'a self,
+        image: &'a LogImage,
+        bases: &'a [Option<(u32, Arc<Base>)>],
+    ) -> Result<Holdings<'a>, Error> {
+        let by_did = self.by_did();
         let mut rank = vec![0u32; self.dids.len()];
         for (place, account) in by_did.iter().enumerate() {
             if let Some(rank) = rank.get_mut(*account as usize) {
@@ -203,7 +250,13 @@ impl Gathered {
             Some(*end)
         }));
         let dids = by_did.iter().filter_map(|account| self.dids.get(*account as usize).cloned());
-        let events = order.iter().filter_map(|(_, ordinal)| {
+        let dids: Vec<Box<str>> = dids.collect();
+        let links = bases.iter().map(|link| link.as_ref().map_or(0, |(ago, _)| *ago)).collect();
+        let mut account_before = None;
+        let events = order.iter().filter_map(|(account, ordinal)| {
+            let first = account_before.replace(*account) != Some(*account);
+            let base = bases.get(*account as usize).filter(|_| first);
+            let base = base.and_then(|base| Some(&*base.as_ref()?.1));
             let (at, sections) = self.places.get(*ordinal)?;
             let sections = self.sections.get(sections.clone())?;
             let row = self.rows.get(*ordinal)?;
@@ -213,12 +266,14 @@ impl Gathered {
                 seq: row.seq,
                 sections,
                 body: frame.body(),
+                base,
             }))
         });
         Ok(Holdings {
             head: image.head,
             events: events.collect::<Result<_, Error>>()?,
-            accounts: Accounts { dids: dids.collect(), starts },
+            accounts: Accounts { dids, starts },
+            links,
             hosts: self.hosts.iter().cloned().collect(),
             marks: self.marks.iter().map(|(host, epoch, seq)| (host.0, epoch, seq)).collect(),
             identities: self.identities.clone(),

@@ -1,12 +1,14 @@
 //! The thread that seals: one log at a time, while the next takes events.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use atproto::identity::Key;
 
 use crate::Error;
 use crate::folder::Folder;
+use crate::group::Bases;
 use crate::seal::seal;
 
 #[derive(Debug)]
@@ -14,13 +16,15 @@ pub(crate) struct Sealer {
     folder: Folder,
     level: i32,
     key: Key,
+    known: Arc<Mutex<Bases>>,
     running: Option<(u32, JoinHandle<Result<(), Error>>)>,
     waiting: VecDeque<u32>,
 }
 
 impl Sealer {
     pub(crate) fn new(folder: Folder, level: i32, key: Key) -> Sealer {
-        Sealer { folder, level, key, running: None, waiting: VecDeque::new() }
+        let known = Arc::default();
+        Sealer { folder, level, key, known, running: None, waiting: VecDeque::new() }
     }
 
     /// Has this log sealed when its turn comes.
@@ -37,9 +41,10 @@ impl Sealer {
         self.join()?;
         let Some(number) = self.waiting.pop_front() else { return Ok(()) };
         let (folder, level, key) = (self.folder.clone(), self.level, self.key);
+        let known = self.known.clone();
         let thread = std::thread::Builder::new()
             .name(format!("seal {number}"))
-            .spawn(move || seal(&folder, number, level, &key))
+            .spawn(move || seal(&folder, number, level, &key, &known))
             .map_err(|source| Error::io(&self.folder.log(number), "start sealing", source))?;
         self.running = Some((number, thread));
         Ok(())

@@ -55,24 +55,26 @@
 //! |   6 | long identities |  1 | event: 16 bytes, as the first version wrote them            |
 //! |   7 | notes      |      1 | control frame: events before it, host + 1 (0: none), length, frame; not there if there are none |
 //! |   8 | identities |      1 | event: 8 bytes, the first half of 16                         |
+//! |   9 | links      |      2 | account: how many segments ago lies what its first event here is written against (see [`crate::group`]), 0: nowhere; not there if all are; critical |
 //!
 //! An event's place follows: accounts tell at which position of the segment's order each begins,
 //! an event's position is that and how many of its account came before it, blocks tell how many
-//! events each holds. So an event number leads to its bytes by one block.
+//! events each holds. So an event number leads to its bytes by one block, and those that this
+//! one is written against: nearly always one a segment, since blocks end at the same DIDs.
 //!
 //! What a reader does with what it does not know: a part is skipped unless its flag forbids it, a
 //! codec is an error that names it, as is a version. What is checked: every checksum, every length
 //! against its limit before memory is taken, and that the parts agree with each other. A flipped
-//! bit costs a block at most; a flipped bit in identities costs nothing, for they can be made
-//! again.
+//! bit costs a block at most, and what later segments of its group write against it; a flipped
+//! bit in identities costs nothing, for they can be made again.
 //!
 //! Why so: blocks come first because they are written while the rest is still being learned;
 //! what finds them comes last, where a file that was cut short lacks it and so does not pass for a
 //! segment. Order, hosts and times are kept apart from the events because they are small steps in
 //! order of arrival and would be large ones by account.
 //!
-//! Version 1 is the first. It has since got a second codec of blocks and part 8 in place of part 6;
-//! a reader from before names the codec that it does not know.
+//! Version 1 is the first. It has since got a second codec of blocks, part 8 in place of part 6, and
+//! part 9; a reader from before names the codec, or goes no further than the contents.
 
 pub(crate) mod contents;
 pub(crate) mod index;
@@ -89,6 +91,12 @@ pub(crate) mod part {
     pub(crate) const LONG_IDENTITIES: u16 = 6;
     pub(crate) const NOTES: u16 = 7;
     pub(crate) const IDENTITIES: u16 = 8;
+    pub(crate) const LINKS: u16 = 9;
+
+    /// Whether a reader that does not know the part must not go on.
+    pub(crate) fn is_critical(tag: u16) -> bool {
+        tag == LINKS
+    }
 
     /// The name of a part in messages.
     pub(crate) fn name(tag: u16) -> &'static str {
@@ -100,6 +108,7 @@ pub(crate) mod part {
             ORDER => "order",
             LONG_IDENTITIES | IDENTITIES => "identities",
             NOTES => "notes",
+            LINKS => "links",
             _ => "part",
         }
     }

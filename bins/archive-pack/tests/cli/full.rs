@@ -65,10 +65,32 @@ impl Drop for Tmpfs {
 }
 
 #[test]
+fn it_keeps_room_in_reserve_unless_it_is_told_not_to() {
+    let events = capture(20);
+    let Some(disk) = Tmpfs::mount("1m") else {
+        println!("skipped: mounting a tmpfs is not allowed here");
+        return;
+    };
+    let archive = disk.dir.path().join("archive");
+    let other = disk.dir.path().join("other");
+    std::fs::write(&other, vec![1; 930 << 10]).unwrap();
+    let done = pack(&archive, &[], &stream(&events));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("--min-free") && done.stderr.contains("--resume"), "{done:?}");
+    assert_eq!(contents(&archive), []);
+    assert_eq!(pack(&archive, &["--min-free", "0"], &stream(&events[..10])).code, Some(0));
+    std::fs::remove_file(other).unwrap();
+    assert_eq!(pack(&archive, &[], &stream(&events)).code, Some(0));
+    assert_eq!(contents(&archive), numbered(&events));
+}
+
+#[test]
 fn a_full_disk_ends_it_cleanly_and_it_goes_on_with_room() {
     let events = capture(2000);
     // Full while the log grows, and full while a segment is made beside it.
-    for args in [&["--level", "1"][..], &["--level", "1", "--segment-bytes", "700KiB"]] {
+    let to_the_end = ["--level", "1", "--min-free", "0"];
+    let sealing = [&to_the_end[..], &["--segment-bytes", "700KiB"]].concat();
+    for args in [&to_the_end[..], &sealing] {
         let Some(disk) = Tmpfs::mount("1m") else {
             println!("skipped: mounting a tmpfs is not allowed here");
             return;

@@ -178,7 +178,7 @@ impl Running {
 pub fn wait_for(mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "nothing happened for 30 s");
+        assert!(begun.elapsed() < Duration::from_secs(90), "nothing happened for 90 s");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

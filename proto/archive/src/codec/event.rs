@@ -27,6 +27,8 @@
 //! The blocks are, in the order that needs no telling: the tree from the root down, the records,
 //! the commit, the others. What the form does not provide for makes an event one of kind 0.
 
+use std::sync::Arc;
+
 use atproto::mst::Undo;
 use atproto::{PlcDid, Tid, datetime, event};
 
@@ -37,7 +39,7 @@ use super::commit::{
 use super::object::Objects;
 use super::path::{Collections, extend, put_tid, take_tid};
 use super::streams::{In, Out, Stream};
-use super::tree::{Context, Nodes, Tree};
+use super::tree::{Base, Context, Nodes, Tree};
 use super::write::{self, Digest};
 use super::{Facts, Given, Meta};
 
@@ -61,6 +63,8 @@ pub(crate) struct State {
     /// How far the last commit's seq was from that of its frame.
     ahead: u64,
     sections: Vec<u8>,
+    /// What the accounts before ended with; those that are to be kept.
+    ended: Option<Vec<(Box<str>, Arc<Base>)>>,
 }
 
 impl Default for State {
@@ -76,6 +80,7 @@ impl Default for State {
             anchor: Tid(0),
             ahead: 0,
             sections: Vec::new(),
+            ended: None,
         }
     }
 }
@@ -86,18 +91,45 @@ impl State {
         self.objects.clear();
         self.nodes.clear();
         self.account.clear();
+        if let Some(ended) = &mut self.ended {
+            ended.clear();
+        }
         (self.did, self.rev, self.anchor, self.ahead) = (None, None, Tid(0), 0);
         self.sections.clear();
     }
 
-    fn turn_to(&mut self, account: &str) {
+    /// Keeps what accounts end with from here on.
+    pub(crate) fn keep(&mut self) {
+        self.ended = Some(Vec::new());
+    }
+
+    /// The block is over; what its accounts ended with.
+    pub(crate) fn end(&mut self) -> Vec<(Box<str>, Arc<Base>)> {
+        self.leave();
+        self.ended.replace(Vec::new()).unwrap_or_default()
+    }
+
+    fn leave(&mut self) {
+        if let Some(ended) = &mut self.ended
+            && let Some(base) = self.nodes.end(self.rev)
+        {
+            ended.push((self.account.as_str().into(), Arc::new(base)));
+        }
+    }
+
+    fn turn_to(&mut self, account: &str, base: Option<&Base>) {
         if self.account != account {
+            self.leave();
             self.account.clear();
             self.account.push_str(account);
             self.did = PlcDid::parse(account);
             self.nodes.clear();
             self.objects.no_commit();
             self.rev = None;
+            if let Some(base) = base {
+                self.nodes.begin(base);
+                self.rev = base.rev;
+            }
         }
     }
 
@@ -107,7 +139,7 @@ impl State {
 
     /// Takes an event apart; `None`: it has to be kept whole, and `out` is of no use any more.
     pub(crate) fn put(&mut self, out: &mut Out, given: &Given<'_>, whole: bool) -> Option<()> {
-        self.turn_to(given.did);
+        self.turn_to(given.did, given.base);
         let parts = if whole { None } else { Parts::of(given) };
         let objects = if whole || parts.is_some() { None } else { self.two_objects(given.body) };
         let kind = match (&parts, objects) {
@@ -340,7 +372,7 @@ impl State {
         limit: usize,
         (sections, body): (&mut Vec<u8>, &mut Vec<u8>),
     ) -> Option<()> {
-        self.turn_to(meta.did);
+        self.turn_to(meta.did, meta.base);
         let kind = input.byte(Stream::Form)?;
         if input.byte(Stream::Form)? != 0 {
             self.sections.clear();
@@ -425,7 +457,8 @@ impl State {
         blocks.extend(others.iter().map(|(digest, block)| (digest, block.as_slice())));
         let told = input.byte(Stream::Op)? != 0;
         let blocks = if told { take_order(input, blocks)? } else { blocks };
-        let mut car = Vec::new();
+        let length = |(_, block): &(&Digest, &[u8])| block.len() + 48;
+        let mut car = Vec::with_capacity(blocks.iter().map(length).sum::<usize>() + 64);
         write::car_header(&mut car, &commit_digest);
         blocks.iter().for_each(|(digest, block)| write::car_block(&mut car, digest, block));
         let start = body.len();

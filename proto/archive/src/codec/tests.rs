@@ -13,12 +13,13 @@ fn recorded() -> Vec<(String, Vec<u8>)> {
 }
 
 fn given(events: &[(String, Vec<u8>)]) -> Vec<Given<'_>> {
-    let given = events.iter().map(|(did, body)| Given { did, seq: 7, sections: b"", body });
+    let given =
+        events.iter().map(|(did, body)| Given { did, seq: 7, sections: b"", body, base: None });
     given.collect()
 }
 
 fn metas<'a>(events: &[Given<'a>]) -> Vec<Meta<'a>> {
-    events.iter().map(|event| Meta { did: event.did, seq: event.seq }).collect()
+    events.iter().map(|event| Meta { did: event.did, seq: event.seq, base: None }).collect()
 }
 
 #[test]
@@ -87,7 +88,7 @@ proptest! {
     fn anything_comes_back(events: Vec<(String, u64, Vec<u8>, Vec<u8>)>) {
         let events: Vec<Given<'_>> = events
             .iter()
-            .map(|(did, seq, sections, body)| Given { did, seq: *seq, sections, body })
+            .map(|(did, seq, sections, body)| Given { did, seq: *seq, sections, body, base: None })
             .collect();
         for encoded in [
             Encoder::new(3).unwrap().encode(&events).unwrap(),
@@ -107,7 +108,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_a_panic(raw: Vec<u8>, events in 0usize..9) {
-        let meta = Meta { did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", seq: 1 };
+        let meta = Meta { did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", seq: 1, base: None };
         for codec in [ZSTD, APART] {
             let metas = vec![meta; events].into_iter();
             let _ = Decoder::new().unwrap().decode(codec, &raw, raw.len(), metas);
@@ -125,7 +126,7 @@ proptest! {
         let mut state = State::default();
         let mut input = out.input();
         for _ in 0..4 {
-            let meta = Meta { did, seq: 1 };
+            let meta = Meta { did, seq: 1, base: None };
             let _ = state.take(&mut input, &meta, 1 << 16, (&mut Vec::new(), &mut Vec::new()));
         }
     }

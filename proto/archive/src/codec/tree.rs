@@ -25,6 +25,8 @@ mod entries;
 mod expected;
 mod node;
 
+use std::sync::Arc;
+
 use atproto::Tid;
 use atproto::mst::DEPTH_MAX;
 
@@ -34,8 +36,7 @@ use super::write::{self, Digest};
 
 use self::entries::{ENTRY_BYTES_MIN, put_entries, put_step, runs, take_entries};
 use self::expected::Expected;
-use self::node::Entry;
-pub(crate) use self::node::{Node, Nodes};
+pub(crate) use self::node::{Base, Node, Nodes};
 
 /// A node of the event.
 #[derive(Debug)]
@@ -43,7 +44,9 @@ pub(crate) struct Built {
     pub(crate) digest: Digest,
     /// Its block, where there is no event that it is in.
     pub(crate) block: Vec<u8>,
-    node: Node,
+    node: Arc<Node>,
+    /// It is the node before, and its digest is known.
+    same: bool,
     /// The parent and the slot in it that leads here.
     parent: Option<(usize, usize)>,
 }
@@ -84,6 +87,20 @@ struct Spot<'a> {
     depth: usize,
 }
 
+impl Spot<'_> {
+    /// What is behind a slot.
+    fn below<'k>(
+        &self,
+        context: &Context<'_>,
+        before_digest: Option<Digest>,
+        key: &'k [u8],
+        parent: (usize, usize),
+    ) -> Spot<'k> {
+        let before = context.nodes.get(before_digest.as_ref());
+        Spot { before, before_digest, key, parent: Some(parent), depth: self.depth + 1 }
+    }
+}
+
 const SAME: u64 = 0;
 const AGAINST: u64 = 1;
 const FRESH: u64 = 2;
@@ -118,12 +135,11 @@ impl Tree {
             return None;
         }
         let here = self.built.len();
-        let built = |node| Built { digest: *digest, block: Vec::new(), node, parent: spot.parent };
         let none = Node::default();
         let same = spot.before_digest == Some(*digest) && spot.before.is_some();
         let against = if same { spot.before } else { choose(context.nodes, spot.before, &new) };
         let old = match against {
-            Some(at) => context.nodes.list.get(at)?,
+            Some(at) => &**context.nodes.list.get(at)?,
             None => &none,
         };
         match against {
@@ -136,8 +152,8 @@ impl Tree {
             None => out.varint(Stream::Edit, FRESH),
         }
         let runs = runs(old, &new);
-        let expected = Expected::of(context, old, &new, &runs, against.is_some());
-        if !same {
+        let expected = (!same).then(|| Expected::of(context, old, &new, &runs, against.is_some()));
+        if let Some(expected) = &expected {
             put_entries(out, collections, context, (&new, spot.key), &runs)?;
             expected.put_values(out, &new);
         }
@@ -156,20 +172,26 @@ impl Tree {
         for (slot, _, _) in &children {
             put_step(out, &mut next, *slot, 1, 0);
         }
-        if !same {
+        if let Some(expected) = &expected {
             let is_child = |slot| children.iter().any(|(child, _, _)| *child == slot);
             expected.put_links(out, &new, is_child);
         }
-        self.built.push(built(new.clone()));
+        let new = Arc::new(new);
+        let built = Built {
+            digest: *digest,
+            block: Vec::new(),
+            node: new.clone(),
+            same,
+            parent: spot.parent,
+        };
+        self.built.push(built);
         for (slot, link, child) in children {
-            let before_digest = expected.links.get(slot).copied().flatten();
-            let below = Spot {
-                before: context.nodes.get(before_digest.as_ref()),
-                before_digest,
-                key: new.key_before(slot, spot.key),
-                parent: Some((here, slot)),
-                depth: spot.depth + 1,
+            let before_digest = match &expected {
+                Some(expected) => expected.links.get(slot).copied().flatten(),
+                None => new.slot(slot),
             };
+            let key = new.key_before(slot, spot.key);
+            let below = spot.below(context, before_digest, key, (here, slot));
             self.put_node(out, collections, context, (&link, child), &below, node)?;
         }
         Some(())
@@ -190,13 +212,20 @@ impl Tree {
         // What is below is behind, so that every link is known when its node is written.
         for at in (0..self.built.len()).rev() {
             let built = self.built.get_mut(at)?;
-            let (mut block, parent) = (Vec::new(), built.parent);
-            built.node.put(&mut block);
-            built.digest = write::hash(&block);
-            built.block = block;
+            built.block.reserve(built.node.block_bytes());
+            built.node.put(&mut built.block);
+            if !built.same {
+                built.digest = write::hash(&built.block);
+            }
             let digest = built.digest;
-            if let Some((parent, slot)) = parent {
-                *self.built.get_mut(parent)?.node.slot_mut(slot)? = Some(digest);
+            if let Some((parent, slot)) = built.parent {
+                let parent = self.built.get_mut(parent)?;
+                if !parent.same {
+                    *Arc::get_mut(&mut parent.node)?.slot_mut(slot)? = Some(digest);
+                } else if parent.node.slot(slot) != Some(digest) {
+                    // What is below the same node is the same, too.
+                    return None;
+                }
             }
         }
         self.built.first().map(|built| built.digest)
@@ -215,7 +244,7 @@ impl Tree {
             return None;
         }
         let mode = input.varint(Stream::Edit)?;
-        let none = Node::default();
+        let none = Arc::new(Node::default());
         let old = match mode {
             SAME | AGAINST => context.nodes.list.get(spot.before?)?,
             FRESH => &none,
@@ -225,50 +254,70 @@ impl Tree {
             }
             _ => return None,
         };
-        let built = |node| Built { digest: [0; 32], block: Vec::new(), node, parent: spot.parent };
-        let (mut new, runs) = if mode == SAME {
-            (old.clone(), Vec::new())
-        } else {
-            take_entries(input, collections, context, (old, spot.key), limit)?
-        };
-        // More entries than the event has room for are none.
-        self.entries += new.entries.len();
-        if self.entries > limit / ENTRY_BYTES_MIN {
-            return None;
+        if mode == SAME {
+            return self.take_same(input, collections, context, (spot, old), limit);
         }
+        let (mut new, runs) = take_entries(input, collections, context, (old, spot.key), limit)?;
+        self.count_entries(&new, limit)?;
         let expected = Expected::of(context, old, &new, &runs, mode != FRESH);
-        if mode != SAME {
-            expected.take_values(input, &mut new)?;
-        }
-        let mut children = vec![];
-        let mut next = 0usize;
-        for _ in 0..input.count(Stream::Edit, new.slots())? {
-            let slot = next.checked_add(input.count(Stream::Edit, new.slots())?)?;
-            if slot >= new.slots() {
-                return None;
-            }
-            children.push(slot);
-            next = slot + 1;
-        }
-        if mode != SAME {
-            expected.take_links(input, &mut new, |slot| children.binary_search(&slot).is_ok())?;
-        }
+        expected.take_values(input, &mut new)?;
+        let children = take_children(input, &new)?;
+        expected.take_links(input, &mut new, |slot| children.binary_search(&slot).is_ok())?;
         let key_before = |slot: &usize| new.key_before(*slot, spot.key).to_vec();
         let keys: Vec<Vec<u8>> = children.iter().map(key_before).collect();
-        self.built.push(built(new));
+        let node = Arc::new(new);
+        let parent = spot.parent;
+        self.built.push(Built { digest: [0; 32], block: Vec::new(), node, same: false, parent });
         for (slot, key) in children.into_iter().zip(keys) {
             let before_digest = expected.links.get(slot).copied().flatten();
-            let below = Spot {
-                before: context.nodes.get(before_digest.as_ref()),
-                before_digest,
-                key: &key,
-                parent: Some((here, slot)),
-                depth: spot.depth + 1,
-            };
+            let below = spot.below(context, before_digest, &key, (here, slot));
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
     }
+
+    /// The same node as before, and what is behind its slots.
+    fn take_same(
+        &mut self,
+        input: &mut In<'_>,
+        collections: &mut Collections,
+        context: &Context<'_>,
+        (spot, old): (&Spot<'_>, &Arc<Node>),
+        limit: usize,
+    ) -> Option<()> {
+        let here = self.built.len();
+        self.count_entries(old, limit)?;
+        let children = take_children(input, old)?;
+        let (digest, node, parent) = (spot.before_digest?, old.clone(), spot.parent);
+        self.built.push(Built { digest, block: Vec::new(), node, same: true, parent });
+        for slot in children {
+            let key = old.key_before(slot, spot.key);
+            let below = spot.below(context, old.slot(slot), key, (here, slot));
+            self.take_node(input, collections, context, &below, limit)?;
+        }
+        Some(())
+    }
+
+    /// More entries than the event has room for are none.
+    fn count_entries(&mut self, node: &Node, limit: usize) -> Option<()> {
+        self.entries += node.entries.len();
+        (self.entries <= limit / ENTRY_BYTES_MIN).then_some(())
+    }
+}
+
+/// The slots whose node is in the event.
+fn take_children(input: &mut In<'_>, node: &Node) -> Option<Vec<usize>> {
+    let mut children = Vec::new();
+    let mut next = 0usize;
+    for _ in 0..input.count(Stream::Edit, node.slots())? {
+        let slot = next.checked_add(input.count(Stream::Edit, node.slots())?)?;
+        if slot >= node.slots() {
+            return None;
+        }
+        children.push(slot);
+        next = slot + 1;
+    }
+    Some(children)
 }
 
 /// Which of the account's nodes a new one is best written against.
@@ -277,12 +326,10 @@ fn choose(nodes: &Nodes, before: Option<usize>, new: &Node) -> Option<usize> {
         let old = nodes.list.get(*at);
         old.is_some_and(|old| {
             let none = old.entries.is_empty() && new.entries.is_empty();
-            none || new.entries.iter().any(|entry| old.find(&entry.key).is_ok())
+            none || (0..new.entries.len()).any(|at| old.find(new.key(at)).is_ok())
         })
     };
-    let owner = |entry: Option<&Entry>| nodes.owner(&entry?.key).filter(alike);
-    before
-        .filter(alike)
-        .or_else(|| owner(new.entries.first()))
-        .or_else(|| owner(new.entries.last()))
+    let owner = |at: Option<usize>| nodes.owner(new.key(at?)).filter(alike);
+    let last = new.entries.len().checked_sub(1);
+    before.filter(alike).or_else(|| owner(last.map(|_| 0))).or_else(|| owner(last))
 }

@@ -42,7 +42,8 @@ impl Part {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.tag.to_le_bytes());
         out.push(u8::from(self.coding == Coding::Zstd));
-        out.extend_from_slice(&[0; 5]);
+        out.push(if super::part::is_critical(self.tag) { CRITICAL } else { 0 });
+        out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.offset.to_le_bytes());
         out.extend_from_slice(&self.again.unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&(self.length as u32).to_le_bytes());

@@ -6,6 +6,7 @@ use frame::host::{NAME_BYTES_MAX, Role};
 
 use crate::bytes::{Take, put_delta, put_varint};
 use crate::codec::BLOCK_BYTES_MAX;
+use crate::group::GROUP_SEGMENTS;
 use crate::head::HEAD_BYTES;
 use crate::hosts::Host;
 use crate::log::LOG_EVENTS_MAX;
@@ -97,6 +98,20 @@ pub(crate) fn read_marks(bytes: &[u8]) -> Option<Vec<MarkRow>> {
         marks.push((take.varint_u32()?, take.varint_u32()?, take.varint()?));
     }
     Some(marks)
+}
+
+/// For each account, how many segments ago lies what it is written against; 0: nowhere.
+pub(crate) fn put_links(out: &mut Vec<u8>, links: &[u32]) {
+    links.iter().for_each(|link| put_varint(out, u64::from(*link)));
+}
+
+pub(crate) fn read_links(bytes: &[u8], accounts: usize, number: u32) -> Option<Vec<u32>> {
+    let mut take = Take::new(bytes);
+    let mut links = Vec::with_capacity(accounts.min(bytes.len()));
+    while !take.is_empty() {
+        links.push(take.varint_u32().filter(|ago| *ago <= number % GROUP_SEGMENTS)?);
+    }
+    (links.len() == accounts).then_some(links)
 }
 
 /// The accounts of a segment, by DID, and where the events of each begin in the segment's order.

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bytes::Take;
-use crate::codec::{self, Block, Decoder, Meta};
+use crate::codec::{self, Base, Block, Decoder, Meta};
 use crate::content::Identity;
 use crate::error::{Cause, Damage};
 use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
@@ -19,7 +20,7 @@ use crate::{Error, disk};
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) path: PathBuf,
-    file: File,
+    pub(crate) file: File,
     pub(crate) contents: Contents,
 }
 
@@ -27,6 +28,10 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) accounts: Accounts,
+    /// By account, see [`Holdings::links`]; none if all are 0.
+    ///
+    /// [`Holdings::links`]: crate::segment::write::Holdings::links
+    pub(crate) links: Vec<u32>,
     pub(crate) hosts: Vec<Host>,
     /// By ordinal.
     pub(crate) rows: Vec<Row>,
@@ -131,13 +136,19 @@ impl Segment {
             index::read_order(bytes, events, accounts.dids.len(), hosts.len())
         })?;
         let blocks = self.table(part::BLOCKS, index::read_blocks)?;
+        let links = match self.contents.part(part::LINKS) {
+            None => Vec::new(),
+            Some(_) => self.table(part::LINKS, |bytes| {
+                index::read_links(bytes, accounts.dids.len(), self.contents.number)
+            })?,
+        };
         let (positions, ordinals) = places(&rows, &accounts)
             .filter(|(_, ordinals)| {
                 let end = blocks.last().map_or(0, |block| block.first + block.events);
                 end as usize == ordinals.len()
             })
             .ok_or_else(|| Damage::at(&self.path, 0, Cause::Form(part::name(part::ORDER))))?;
-        Ok(Index { accounts, hosts, rows, positions, ordinals, blocks })
+        Ok(Index { accounts, links, hosts, rows, positions, ordinals, blocks })
     }
 
     /// The identities by ordinal; `None` where an event was lost.
@@ -175,39 +186,61 @@ impl Segment {
         Ok(bytes)
     }
 
+    /// A block, with what its accounts are written against.
     pub(crate) fn block(
         &self,
         index: &Index,
         row: &BlockRow,
-        decoder: &mut Decoder,
-    ) -> Result<Block, Error> {
-        self.decoded(index, row, &self.block_bytes(row)?, decoder)
-    }
-
-    /// The block that these are the bytes of.
-    pub(crate) fn decoded(
-        &self,
-        index: &Index,
-        row: &BlockRow,
-        bytes: &[u8],
+        bases: &[Option<Arc<Base>>],
         decoder: &mut Decoder,
     ) -> Result<Block, Error> {
         let damaged = |cause| Error::from(Damage::at(&self.path, row.offset, cause));
         let form = || damaged(Cause::Form(part::name(part::ORDER)));
-        let metas = index.metas(row).ok_or_else(form)?;
-        decoder.decode(row.codec, bytes, row.raw, metas.into_iter()).map_err(damaged)
+        let metas = index.metas(row, bases).ok_or_else(form)?;
+        let bytes = self.block_bytes(row)?;
+        decoder.decode(row.codec, &bytes, row.raw, metas.into_iter()).map_err(damaged)
     }
 }
 
 impl Index {
-    /// What is known of a block's events before it is decoded.
-    fn metas(&self, block: &BlockRow) -> Option<Vec<Meta<'_>>> {
-        let places = block.first as usize..block.first as usize + block.events as usize;
-        let metas = self.ordinals.get(places)?.iter().map(|ordinal| {
+    /// What is known of a block's events before it is decoded. `bases` are those of the accounts
+    /// that begin in it, see [`Index::begins`].
+    fn metas<'a>(
+        &'a self,
+        block: &BlockRow,
+        bases: &'a [Option<Arc<Base>>],
+    ) -> Option<Vec<Meta<'a>>> {
+        let begins = self.begins(block);
+        let places = block.first..block.first + block.events;
+        let ordinals = self.ordinals.get(places.start as usize..places.end as usize)?;
+        let metas = places.zip(ordinals).map(|(position, ordinal)| {
             let row = self.rows.get(*ordinal as usize)?;
-            Some(Meta { did: self.accounts.dids.get(row.account? as usize)?, seq: row.seq })
+            let account = row.account? as usize;
+            let starts = self.accounts.starts.get(account) == Some(&position);
+            let base = account.checked_sub(begins.start).filter(|_| starts);
+            let base = base.and_then(|at| bases.get(at)?.as_deref());
+            Some(Meta { did: self.accounts.dids.get(account)?, seq: row.seq, base })
         });
         metas.collect()
+    }
+
+    /// The accounts whose first event is in a block.
+    pub(crate) fn begins(&self, block: &BlockRow) -> Range<usize> {
+        let starts = self.accounts.starts.get(..self.accounts.dids.len()).unwrap_or_default();
+        let first = starts.partition_point(|start| *start < block.first);
+        first..starts.partition_point(|start| *start < block.first + block.events)
+    }
+
+    /// Whether an account's last event is in a block.
+    pub(crate) fn ends_in(&self, account: u32, block: &BlockRow) -> bool {
+        let end = self.accounts.starts.get(account as usize + 1);
+        end.is_some_and(|end| *end <= block.first + block.events)
+    }
+
+    /// The number of the segment that holds what an account is written against.
+    pub(crate) fn link(&self, account: usize, number: u32) -> Option<u32> {
+        let ago = self.links.get(account).filter(|ago| **ago > 0)?;
+        number.checked_sub(*ago)
     }
 
     /// The block that holds this position.

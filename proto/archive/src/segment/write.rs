@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::codec::{BLOCK_BYTES, BLOCK_BYTES_LIMIT, Encoder, Given};
+use crate::codec::{BLOCK_BYTES_FULL, BLOCK_BYTES_LIMIT, Encoder, Given};
 use crate::content::Identity;
+use crate::group;
 use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
 use crate::hosts::Host;
 use crate::segment::contents::{Coding, Contents, Part};
@@ -26,6 +27,8 @@ pub(crate) struct Holdings<'a> {
     /// By position in the segment's order.
     pub(crate) events: Vec<Given<'a>>,
     pub(crate) accounts: Accounts,
+    /// By account: how many segments ago lies what it is written against; 0: nowhere.
+    pub(crate) links: Vec<u32>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) marks: Vec<MarkRow>,
     /// By ordinal; zeros for lost events.
@@ -65,8 +68,9 @@ fn write_blocks(
     let mut encoder = Encoder::new(level).map_err(|source| out.failed("compress", source))?;
     let mut blocks = Vec::new();
     let mut first = 0;
+    let bits = group::range_bits(events.iter().map(bytes_of).sum());
     while !events.is_empty() {
-        let (block, rest) = events.split_at(block_events(events));
+        let (block, rest) = events.split_at(block_events(events, bits));
         events = rest;
         let encoded = encoder.encode(block).map_err(|source| out.failed("compress", source))?;
         blocks.push(BlockRow {
@@ -84,15 +88,23 @@ fn write_blocks(
     Ok(blocks)
 }
 
-/// How many of these events make the next block. Accounts are kept whole as far as it goes.
-fn block_events(events: &[Given<'_>]) -> usize {
+/// How many of these events make the next block. Accounts are kept whole as far as it goes, and
+/// blocks end where those of other segments do.
+fn block_events(events: &[Given<'_>], bits: u32) -> usize {
+    let range = |event: &Given<'_>| group::range_of(event.did, bits);
     let mut bytes = 0;
     let whole = events.iter().zip(1..).position(|(event, next)| {
-        bytes += event.body.len() + event.sections.len();
-        let last = events.get(next).is_none_or(|next| next.did != event.did);
-        bytes >= BLOCK_BYTES_LIMIT || last && bytes >= BLOCK_BYTES
+        bytes += bytes_of(event);
+        let next = events.get(next);
+        let last = next.is_none_or(|next| next.did != event.did);
+        let ends = next.is_none_or(|next| range(next) != range(event));
+        bytes >= BLOCK_BYTES_LIMIT || last && (ends || bytes >= BLOCK_BYTES_FULL)
     });
     whole.map_or(events.len(), |last| last + 1)
+}
+
+fn bytes_of(event: &Given<'_>) -> usize {
+    event.body.len() + event.sections.len()
 }
 
 fn write_parts(
@@ -129,6 +141,9 @@ fn write_parts(
     add(part::MARKS, out, raw(&|raw| index::put_marks(raw, holdings.marks.iter().copied())), 2)?;
     add(part::ACCOUNTS, out, raw(&|raw| holdings.accounts.put(raw)), 2)?;
     add(part::ORDER, out, raw(&|raw| index::put_order(raw, &holdings.rows)), 2)?;
+    if holdings.links.iter().any(|link| *link > 0) {
+        add(part::LINKS, out, raw(&|raw| index::put_links(raw, &holdings.links)), 2)?;
+    }
     add(part::IDENTITIES, out, holdings.identities.concat(), 1)?;
     if !holdings.notes.is_empty() {
         add(part::NOTES, out, holdings.notes.clone(), 1)?;

@@ -117,8 +117,13 @@ fn sealing_that_fails_at_any_call_keeps_the_log_or_has_the_segment() {
         let dir = tempfile::tempdir().unwrap();
         copy(whole.path(), dir.path());
         CALLS_LEFT.set(Some(calls));
-        let sealed =
-            crate::seal::seal(&Folder::new(dir.path()), 0, 1, &atproto::identity::Key(key));
+        let sealed = crate::seal::seal(
+            &Folder::new(dir.path()),
+            0,
+            1,
+            &atproto::identity::Key(key),
+            &Default::default(),
+        );
         CALLS_LEFT.set(None);
         assert_eq!(read_all(dir.path()), expected(&stream), "call {calls} failed");
         resumes(dir.path(), small(), &stream, &format!("call {calls} failed"));

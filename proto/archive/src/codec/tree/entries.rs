@@ -5,7 +5,7 @@ use atproto::Tid;
 use super::super::path::Collections;
 use super::super::streams::{In, Out, Stream};
 use super::Context;
-use super::node::{Entry, Node};
+use super::node::Node;
 
 /// No entry of a node is shorter: its value alone is a link.
 pub(super) const ENTRY_BYTES_MIN: usize = 41;
@@ -20,29 +20,26 @@ pub(super) struct Run {
 
 pub(super) fn runs(old: &Node, new: &Node) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    let (mut a, mut b) = (old.entries.iter().peekable(), new.entries.iter().peekable());
+    let (mut a, mut b) = (0, 0);
     let mut kept = 0;
     loop {
-        let (gone, fresh) = match (a.peek(), b.peek()) {
-            (None, None) => return runs,
-            (Some(x), Some(y)) => match x.key.cmp(&y.key) {
+        let (gone, fresh) = match (a < old.entries.len(), b < new.entries.len()) {
+            (false, false) => return runs,
+            (true, true) => match old.key(a).cmp(new.key(b)) {
                 std::cmp::Ordering::Equal => {
-                    a.next();
-                    b.next();
+                    a += 1;
+                    b += 1;
                     kept += 1;
                     continue;
                 }
                 std::cmp::Ordering::Less => (1, 0),
                 std::cmp::Ordering::Greater => (0, 1),
             },
-            (Some(_), None) => (1, 0),
-            (None, Some(_)) => (0, 1),
+            (true, false) => (1, 0),
+            (false, true) => (0, 1),
         };
-        if gone == 1 {
-            a.next();
-        } else {
-            b.next();
-        }
+        a += gone;
+        b += fresh;
         match runs.last_mut() {
             Some(run) if kept == 0 => {
                 run.gone += gone;
@@ -111,7 +108,7 @@ pub(super) fn put_entries(
         next += run.kept;
         for at in next..next + run.new {
             let near = (new.key_before(at, key), context.rev);
-            put_key(out, collections, context, near, &new.entries.get(at)?.key);
+            put_key(out, collections, context, near, new.key(at));
         }
         next += run.new;
     }
@@ -126,27 +123,30 @@ pub(super) fn take_entries(
     (old, key): (&Node, &[u8]),
     limit: usize,
 ) -> Option<(Node, Vec<Run>)> {
-    let mut new = Node { left: None, entries: Vec::with_capacity(old.entries.len() + 1) };
-    let mut rest = old.entries.iter();
+    let mut new = Node::like(old);
+    let mut next = 0;
     let mut runs = Vec::new();
     for _ in 0..input.varint(Stream::Edit)? {
-        let run = Run { kept: input.count(Stream::Edit, rest.len())?, gone: 0, new: 0 };
-        new.entries.extend(rest.by_ref().take(run.kept).cloned());
-        let gone = input.count(Stream::Edit, rest.len())?;
-        if gone > 0 {
-            rest.nth(gone - 1);
+        let left = old.entries.len() - next;
+        let run = Run { kept: input.count(Stream::Edit, left)?, gone: 0, new: 0 };
+        for at in next..next + run.kept {
+            new.copy(old, at)?;
         }
+        let gone = input.count(Stream::Edit, left - run.kept)?;
+        next += run.kept + gone;
         let fresh = input.count(Stream::Edit, limit)?;
         for _ in 0..fresh {
             let near = (new.key_before(new.entries.len(), key), context.rev);
             let key: Vec<u8> = take_key(input, collections, context, near)?;
-            new.entries.push(Entry { key: key.into(), value: [0; 32], right: None });
+            new.push(&key, [0; 32], None);
             if new.entries.len() > limit / ENTRY_BYTES_MIN {
                 return None;
             }
         }
         runs.push(Run { gone, new: fresh, ..run });
     }
-    new.entries.extend(rest.cloned());
+    for at in next..old.entries.len() {
+        new.copy(old, at)?;
+    }
     Some((new, runs))
 }

@@ -44,8 +44,8 @@ impl Expected {
             }
         }
         rest.for_each(|entry| expected.keep(entry));
-        for (value, entry) in expected.values.iter_mut().zip(&new.entries) {
-            *value = context.written(&entry.key).or(*value);
+        for (at, value) in expected.values.iter_mut().enumerate() {
+            *value = context.written(new.key(at)).or(*value);
         }
         expected
     }

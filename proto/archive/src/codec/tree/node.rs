@@ -1,41 +1,78 @@
 //! Nodes as they lie in memory, and those that are known of an account.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use atproto::Tid;
 use atproto::mst::{self, DEPTH_MAX};
 
 use super::super::write::{self, Digest};
 use super::Tree;
 
-/// A node, taken apart.
+/// A node, taken apart. The keys lie one behind the other: that is one piece of memory a node.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(super) left: Option<Digest>,
+    keys: Vec<u8>,
     pub(super) entries: Vec<Entry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) key: Arc<[u8]>,
+    /// Where in the node's keys this one's ends.
+    end: usize,
     pub(super) value: Digest,
     pub(super) right: Option<Digest>,
 }
 
 impl Node {
+    /// A node without entries, with room for about as many as another has.
+    pub(super) fn like(other: &Node) -> Node {
+        Node {
+            left: None,
+            keys: Vec::with_capacity(other.keys.len() + 64),
+            entries: Vec::with_capacity(other.entries.len() + 1),
+        }
+    }
+
     /// Takes a node apart; `None` for what [`Node::put`] would not make again.
     pub(crate) fn read(block: &[u8]) -> Option<Node> {
         let parsed = mst::Node::parse(block).ok()?;
-        let mut node = Node { left: write::digest_if(parsed.left)?, entries: Vec::new() };
+        let mut node = Node {
+            left: write::digest_if(parsed.left)?,
+            keys: Vec::with_capacity(block.len() / 2),
+            entries: Vec::with_capacity(block.len() / 96 + 1),
+        };
         let mut key = mst::Key::default();
         for (number, entry) in (0..).zip(parsed.entries()) {
-            let key = key.next(&entry, number).ok()?.into();
-            let (value, right) = (write::digest(&entry.value)?, write::digest_if(entry.right)?);
-            node.entries.push(Entry { key, value, right });
+            let key = key.next(&entry, number).ok()?;
+            node.push(key, write::digest(&entry.value)?, write::digest_if(entry.right)?);
         }
         let mut again = Vec::with_capacity(block.len());
         node.put(&mut again);
         (again == block).then_some(node)
+    }
+
+    /// Appends an entry.
+    pub(super) fn push(&mut self, key: &[u8], value: Digest, right: Option<Digest>) {
+        self.keys.extend_from_slice(key);
+        self.entries.push(Entry { end: self.keys.len(), value, right });
+    }
+
+    /// Appends an entry of another node.
+    pub(super) fn copy(&mut self, other: &Node, at: usize) -> Option<()> {
+        let entry = other.entries.get(at)?;
+        self.push(other.key(at), entry.value, entry.right);
+        Some(())
+    }
+
+    /// The key of an entry; empty if there is none.
+    pub(super) fn key(&self, at: usize) -> &[u8] {
+        let before = at.checked_sub(1).and_then(|at| self.entries.get(at));
+        let start = before.map_or(0, |entry| entry.end);
+        let end = self.entries.get(at).map_or(start, |entry| entry.end);
+        self.keys.get(start..end).unwrap_or_default()
     }
 
     /// Appends the node's block.
@@ -44,21 +81,27 @@ impl Node {
         write::text(out, "e");
         write::array(out, self.entries.len());
         let mut before: &[u8] = b"";
-        for entry in &self.entries {
-            let shared = before.iter().zip(&*entry.key).take_while(|(a, b)| a == b).count();
+        for (at, entry) in self.entries.iter().enumerate() {
+            let key = self.key(at);
+            let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
             write::map(out, 4);
             write::text(out, "k");
-            write::bytes(out, entry.key.get(shared..).unwrap_or_default());
+            write::bytes(out, key.get(shared..).unwrap_or_default());
             write::text(out, "p");
             write::uint(out, shared as u64);
             write::text(out, "t");
             write::link_or_null(out, entry.right.as_ref());
             write::text(out, "v");
             write::link(out, &entry.value);
-            before = &entry.key;
+            before = key;
         }
         write::text(out, "l");
         write::link_or_null(out, self.left.as_ref());
+    }
+
+    /// No fewer bytes than its block has.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.keys.len() + 128 * self.entries.len() + 64
     }
 
     pub(super) fn slots(&self) -> usize {
@@ -81,21 +124,71 @@ impl Node {
 
     /// The key in front of what a slot leads to; `outer` for the first.
     pub(super) fn key_before<'a>(&'a self, slot: usize, outer: &'a [u8]) -> &'a [u8] {
-        let entry = slot.checked_sub(1).and_then(|at| self.entries.get(at));
-        entry.map_or(outer, |entry| &entry.key)
+        match slot.checked_sub(1) {
+            Some(at) if at < self.entries.len() => self.key(at),
+            _ => outer,
+        }
     }
 
     /// The entry of this key, or the slot that leads to it.
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| (*entry.key).cmp(key))
+        let (mut low, mut high) = (0, self.entries.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match self.key(middle).cmp(key) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+}
+
+/// A digest is a hash already: its first bytes are as good as any.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    // The length that goes before the bytes of an array says nothing.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+/// What a segment ends with for an account: its last rev, and of its last tree the nodes that are
+/// known. It follows from the events alone, however they are encoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) rev: Option<Tid>,
+    root: Digest,
+    /// From the root down, left before right, each once.
+    nodes: Vec<(Digest, Arc<Node>)>,
+}
+
+impl Base {
+    /// What it takes in memory, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        let node = |node: &Arc<Node>| {
+            size_of::<Node>() + node.entries.len() * size_of::<Entry>() + node.keys.len()
+        };
+        self.nodes.iter().map(|(_, it)| node(it) + 48).sum::<usize>() + 96
     }
 }
 
 /// The nodes that are known of an account.
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
-    pub(super) list: Vec<Node>,
-    pub(super) by_digest: HashMap<Digest, usize>,
+    pub(super) list: Vec<Arc<Node>>,
+    pub(super) by_digest: HashMap<Digest, usize, BuildHasherDefault<Prefix>>,
     pub(super) root: Option<Digest>,
 }
 
@@ -104,6 +197,32 @@ impl Nodes {
         self.list.clear();
         self.by_digest.clear();
         self.root = None;
+    }
+
+    /// Begins with what an earlier segment ended with.
+    pub(crate) fn begin(&mut self, base: &Base) {
+        self.root = Some(base.root);
+        for (digest, node) in &base.nodes {
+            self.by_digest.insert(*digest, self.list.len());
+            self.list.push(node.clone());
+        }
+    }
+
+    /// What is known of the last tree, for later segments; `None` if there is no tree.
+    pub(crate) fn end(&self, rev: Option<Tid>) -> Option<Base> {
+        let root = self.root?;
+        let mut base = Base { rev, root, nodes: Vec::new() };
+        let (mut next, mut met) = (vec![root], HashSet::<_, BuildHasherDefault<Prefix>>::default());
+        while let Some(digest) = next.pop() {
+            let Some(node) = self.get(Some(&digest)).and_then(|at| self.list.get(at)) else {
+                continue;
+            };
+            if met.insert(digest) {
+                base.nodes.push((digest, node.clone()));
+                next.extend((0..node.slots()).rev().filter_map(|slot| node.slot(slot)));
+            }
+        }
+        Some(base)
     }
 
     pub(crate) fn root(&self) -> Option<Digest> {
