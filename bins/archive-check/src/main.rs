@@ -39,6 +39,10 @@ struct Args {
     common: Common,
 }
 
+/// Blocks are put together from many small pieces: slabs by size are quicker at that than what the system has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 impl Tool for Args {
     const NAME: &'static str = "archive-check";
     const EXAMPLE: &'static str = "\

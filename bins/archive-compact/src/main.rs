@@ -1,10 +1,12 @@
 //! `archive-compact`: forgets for good.
 
+mod rejects;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
-use archive::Options;
+use anyhow::{Context, bail};
+use archive::{Gone, Options};
 use cli::units::Span;
 use cli::{Cli, Common, Tool};
 
@@ -24,6 +26,11 @@ struct Args {
     #[arg(long, value_name = "DURATION", default_value = "30d", env = "SOVEREIGN_GRACE")]
     grace: Span,
 
+    /// A file of refused frames, as sig-verify --rejects writes it, that is to forget the same; may be
+    /// given several times. Nobody may write it meanwhile
+    #[arg(long, value_name = "FILE")]
+    rejects: Vec<PathBuf>,
+
     /// Level of zstd of what is written anew: 1 is fast, 19 is small
     #[arg(long, default_value_t = Options::default().level, env = "SOVEREIGN_LEVEL")]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=22))]
@@ -41,6 +48,7 @@ impl Tool for Args {
     const NAME: &'static str = "archive-compact";
     const EXAMPLE: &'static str = "\
 archive-compact archive/
+archive-compact archive/ --rejects refused.frames
 archive-compact archive/ --grace 72h --json";
 
     fn common(&self) -> &Common {
@@ -59,12 +67,22 @@ archive-compact archive/ --grace 72h --json";
         for damage in &done.damage {
             cli.warn(format_args!("{damage}; this segment is as it was"));
         }
-        let left = if done.damage.is_empty() { archive::unforgotten(&self.dir)? } else { 0 };
+        let gone = Gone::open(&self.dir, before)?;
+        let left = match done.damage.is_empty() {
+            true => archive::unforgotten(&self.dir, &gone)?,
+            false => 0,
+        };
+        let mut rejected = 0;
+        for path in &self.rejects {
+            rejected += rejects::rewrite(path, &gone)
+                .with_context(|| format!("--rejects {}", path.display()))?;
+        }
         if self.json {
             let object = serde_json::json!({
                 "type": "summary",
                 "segments": done.segments,
                 "events": done.events,
+                "rejects": rejected,
                 "bytes_before": done.before,
                 "bytes_after": done.after,
                 "damaged": done.damage.len(),

@@ -104,7 +104,8 @@ fn deleted_and_replaced_records_are_gone_and_nothing_else() {
         }
     }
     assert!(redacted > 20, "{redacted}");
-    assert_eq!(archive::unforgotten(dir.path()).unwrap(), 0);
+    let gone = archive::Gone::open(dir.path(), 0).unwrap();
+    assert_eq!(archive::unforgotten(dir.path(), &gone).unwrap(), 0);
     // A second time there is nothing to do, and copies that come late bring nothing back.
     ok(&run(dir.path(), &[]));
     assert_eq!(stored(dir.path()), after);
@@ -140,6 +141,84 @@ fn of_an_account_that_was_taken_down_the_signed_commits_are_left() {
         signed += 1;
     }
     assert!(signed > 0);
+}
+
+/// An `#account` event that says that an account is deleted.
+fn deletion(did: &str) -> Vec<u8> {
+    let account = |event: &Vec<u8>| matches!(event::parse(event), Ok(Event::Account(_)));
+    let pattern = e2e::refnet_events().into_iter().find(account).unwrap();
+    let Event::Account(found) = event::parse(&pattern).unwrap() else { panic!() };
+    let mut out = Vec::new();
+    // {t, op}{did, seq, time, active, status}
+    out.extend(b"\xa2at\x68#account\x62op\x01\xa5\x63did\x78");
+    out.push(did.len() as u8);
+    out.extend(did.as_bytes());
+    out.extend(b"\x63seq\x1a\x70\x00\x00\x00\x64time\x78");
+    out.push(found.time.len() as u8);
+    out.extend(found.time.as_bytes());
+    out.extend(b"\x66active\xf4\x66status\x67deleted");
+    out
+}
+
+#[test]
+fn an_account_that_is_deleted_stays_for_the_grace_and_then_only_its_signed_commits() {
+    let mut events = capture(600);
+    let commit = |body: &&Vec<u8>| matches!(event::parse(body), Ok(Event::Commit(_)));
+    let did = {
+        let parsed = event::parse(events.iter().rev().find(commit).unwrap()).unwrap();
+        parsed.did().unwrap().to_owned()
+    };
+    events.push(deletion(&did));
+    let parsed = event::parse(events.last().unwrap()).unwrap();
+    assert!(matches!(parsed, Event::Account(account) if !account.active && account.did == did));
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), &events);
+    let of = || -> Vec<usize> {
+        let stored = stored(dir.path());
+        let of = |body: &[u8]| event::parse(body).unwrap().did() == Some(&did[..]);
+        stored.iter().filter(|(body, _)| of(body)).map(|(body, _)| records(body).len()).collect()
+    };
+    // As these tests have it, all this was in 1970: a grace of a century is not over.
+    ok(&run(dir.path(), &["--grace", "36500d"]));
+    assert!(of().iter().sum::<usize>() > 0);
+    ok(&run(dir.path(), &["--grace", "1d"]));
+    assert!(!of().is_empty() && of().iter().sum::<usize>() == 0);
+    assert_eq!(stored(dir.path()).len(), events.len());
+}
+
+#[test]
+fn refused_frames_forget_the_same() {
+    let events = capture(3000);
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), &events);
+    let path = dir.path().join("refused.frames");
+    let mut frames = frame::MAGIC.to_vec();
+    frame::host::put(&mut frames, HostId(1), Role::Pds, "pds.example.com").unwrap();
+    let verdict = Verdict::refused(frame::verdict::Rule::BAD_SIGNATURE).to_bytes();
+    for (seq, body) in (1..).zip(&events) {
+        let header = Header { host: HostId(1), seq, ..Header::new(Kind::EVENT, seq) };
+        let sections = [(Tag::VERDICT, Some(&verdict[..])), (Tag::NUMBER, None)];
+        frame::put_with_two(&mut frames, &header, body, sections).unwrap();
+    }
+    std::fs::write(&path, &frames).unwrap();
+    ok(&run(dir.path(), &["--level", "1", "--rejects", path.to_str().unwrap()]));
+    let kept = stored(dir.path());
+    let back = std::fs::read(&path).unwrap();
+    let (mut decoder, mut rest, mut n) = (Decoder::default(), &back[..], 0);
+    while let Some((item, used)) = decoder.next(rest).unwrap() {
+        rest = &rest[used..];
+        let Item::Frame(frame) = item else { continue };
+        if frame.header.kind != Kind::EVENT {
+            continue;
+        }
+        // What the archive forgot of an event, its refused copy has not either.
+        let (there, here) = (records(&kept[n].0), records(frame.body()));
+        assert!(here.iter().all(|path| there.contains(path)), "event {n}");
+        assert_eq!(frame.section(Tag::VERDICT), Some(&verdict[..]));
+        n += 1;
+    }
+    assert_eq!(n, events.len());
+    assert!(back.len() < frames.len());
 }
 
 #[test]

@@ -97,6 +97,10 @@ enum When {
     Never,
 }
 
+/// Blocks are taken apart into many small pieces: slabs by size are quicker at that than what the system has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 impl Tool for Args {
     const NAME: &'static str = "archive-pack";
     const EXAMPLE: &'static str = "\

@@ -41,22 +41,42 @@ pub struct Compacted {
     pub damage: Vec<Damage>,
 }
 
-/// What is to be forgotten.
-struct Rules {
+/// What is to be forgotten: deleted and replaced records, what the operator has taken down, and
+/// accounts whose host said long enough ago that they are deleted.
+#[derive(Debug)]
+pub struct Gone {
     tombs: Tombstones,
     forgotten: Forgotten,
     /// Accounts that have been deleted for long enough.
     deleted: HashSet<String>,
 }
 
-impl Rules {
+impl Gone {
+    /// Reads what the archive in `dir` says; an account counts as deleted if its host said so before
+    /// `deleted_before_ns`.
+    ///
+    /// # Errors
+    /// [`Error::NoArchive`], [`Error::Damaged`], and those of the disk.
+    pub fn open(dir: &Path, deleted_before_ns: u64) -> Result<Gone, Error> {
+        let folder = Folder::new(dir);
+        let (tombs, forgotten) = (Tombstones::open(dir)?, Forgotten::open(dir)?);
+        let mut gone = Gone { tombs, forgotten, deleted: HashSet::new() };
+        for number in segments(&folder)? {
+            let deleted = deleted(&folder, number, &gone.tombs, deleted_before_ns)?;
+            gone.deleted.extend(deleted);
+        }
+        Ok(gone)
+    }
+
     /// Whether all of an account goes but its signed commits.
     fn is_stripped(&self, did: &str) -> bool {
         self.forgotten.account(did) || self.deleted.contains(did)
     }
 
-    /// What is left of an event that loses something.
-    fn left(&self, n: u64, body: &[u8]) -> Option<Vec<u8>> {
+    /// What is left of an event that loses something; `n` is its number, 0 for one that never was
+    /// in the archive.
+    #[must_use]
+    pub fn left(&self, n: u64, body: &[u8]) -> Option<Vec<u8>> {
         let event = event::parse(body).ok()?;
         event.blocks()?;
         let did = event.did().unwrap_or_default();
@@ -82,17 +102,9 @@ pub fn compact(dir: &Path, options: Options, deleted_before_ns: u64) -> Result<C
     // What lies in logs is forgotten by having it in a segment.
     Writer::open(dir, options)?.finish(true)?;
     let _lock = WriterLock::take(&folder)?;
-    let mut rules = Rules {
-        tombs: Tombstones::open(dir)?,
-        forgotten: Forgotten::open(dir)?,
-        deleted: HashSet::new(),
-    };
+    let rules = Gone::open(dir, deleted_before_ns)?;
     let mut done = Compacted::default();
-    let numbers: Vec<u32> =
-        folder.list()?.into_iter().filter(|(_, is)| is.segment).map(|(number, _)| number).collect();
-    for number in &numbers {
-        rules.deleted.extend(deleted(&folder, *number, &rules.tombs, deleted_before_ns)?);
-    }
+    let numbers = segments(&folder)?;
     done.before = bytes(&folder, &numbers)?;
     let mut damaged = 0;
     for members in numbers.chunk_by(|a, b| group_of(*a) == group_of(*b)) {
@@ -108,6 +120,11 @@ pub fn compact(dir: &Path, options: Options, deleted_before_ns: u64) -> Result<C
     Ok(done)
 }
 
+fn segments(folder: &Folder) -> Result<Vec<u32>, Error> {
+    let list = folder.list()?.into_iter();
+    Ok(list.filter(|(_, is)| is.segment).map(|(number, _)| number).collect())
+}
+
 fn bytes(folder: &Folder, numbers: &[u32]) -> Result<u64, Error> {
     let length = |number: &u32| {
         let path = folder.segment(*number);
@@ -121,7 +138,7 @@ fn bytes(folder: &Folder, numbers: &[u32]) -> Result<u64, Error> {
 fn group(
     folder: &Folder,
     members: &[u32],
-    rules: &Rules,
+    rules: &Gone,
     level: i32,
     alone: &mut HashSet<Box<str>>,
     done: &mut Compacted,
@@ -171,7 +188,7 @@ fn deleted(
 fn segment(
     decoded: &mut Group,
     number: u32,
-    rules: &Rules,
+    rules: &Gone,
     (level, damaged): (i32, bool),
     alone: &mut HashSet<Box<str>>,
     done: &mut Compacted,
@@ -271,18 +288,13 @@ fn segment(
 ///
 /// # Errors
 /// Those of the disk.
-pub fn unforgotten(dir: &Path) -> Result<u64, Error> {
-    let rules = Rules {
-        tombs: Tombstones::open(dir)?,
-        forgotten: Forgotten::open(dir)?,
-        deleted: HashSet::new(),
-    };
+pub fn unforgotten(dir: &Path, gone: &Gone) -> Result<u64, Error> {
     let mut reader = crate::Reader::open(dir)?;
     let mut scan = reader.scan(crate::Query::default());
     let mut count = 0;
     while let Some(found) = scan.next()? {
         if let crate::Found::Event(event) = found {
-            count += u64::from(rules.left(event.n, event.body).is_some());
+            count += u64::from(gone.left(event.n, event.body).is_some());
         }
     }
     Ok(count)

@@ -92,7 +92,7 @@ mod error;
 mod hosts;
 mod stored;
 
-pub use compact::{Compacted, compact, unforgotten};
+pub use compact::{Compacted, Gone, compact, unforgotten};
 pub use error::{Cause, Damage, Error, Holder, Numbers};
 pub use follow::Follower;
 pub use forgotten::{Forgotten, Target};
