@@ -5,16 +5,20 @@ DESTDIR ?=
 CARGO ?= cargo
 RELEASE := target/release
 # What `make siege` and `make soak` lay before pds-tap: hosts, events a second over all of them,
-# seconds; and in a soak, hosts that go away each second.
+# seconds; and in a soak, hosts that go away each second. Before the whole chain: events in all, how
+# many of them a second, and how many stages are killed.
 HOSTS := 10000
 RATE := 5000
 SECONDS := 600
 CHURN := 0
+EVENTS := 1500000
+SPIKE := 5000
+KILLS := 8
 CHROMIUM := chromium
 PEERS := cd tests/peers && $(CARGO) run --release --locked --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-index bench-audit siege soak install uninstall clean
+.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-index bench-audit siege siege-tap siege-chain soak install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -65,14 +69,21 @@ bench-index: setup ## did.idx beside its peers, at a million accounts (make benc
 bench-audit: setup ## How fast a directory is read and proved, and how long the whole one takes
 	$(CARGO) bench --package plc --bench lines --bench proof --locked
 
-siege: setup ## pds-tap and 10,000 hosts for 10 minutes, each event counted (HOSTS=, RATE=, SECONDS=)
+siege: siege-tap siege-chain ## Both below: 10,000 hosts before pds-tap, then before the whole chain
+
+siege-tap: setup ## pds-tap and 10,000 hosts for 10 minutes, each event counted (HOSTS=, RATE=, SECONDS=)
 	$(CARGO) build --release --workspace --bins --locked
 	SOVEREIGN_BUILT=1 SIEGE_HOSTS=$(HOSTS) SIEGE_RATE=$(RATE) SIEGE_SECONDS=$(SECONDS) \
 		SIEGE_CHURN=$(CHURN) $(CARGO) bench --package e2e --bench siege --locked
 
+siege-chain: setup ## The chain in a spike of 10 times the network, stages killed (HOSTS=, EVENTS=, SPIKE=, KILLS=)
+	$(CARGO) build --release --workspace --bins --locked
+	SOVEREIGN_BUILT=1 SIEGE_HOSTS=$(HOSTS) SIEGE_EVENTS=$(EVENTS) SIEGE_SPIKE=$(SPIKE) \
+		SIEGE_KILLS=$(KILLS) $(CARGO) bench --package e2e --bench siege_chain --locked
+
 soak: SECONDS := 1800
 soak: CHURN := 20
-soak: siege ## The same for 30 minutes, with hosts that come and go: memory ends where it began
+soak: siege-tap ## siege-tap for 30 minutes, with hosts that come and go: memory ends where it began
 
 install: build ## Install tools, man pages and completions under PREFIX (DESTDIR is honoured)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) pipelines/install $(RELEASE)

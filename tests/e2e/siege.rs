@@ -1,8 +1,9 @@
-//! The short form of `make siege`: many hosts at once over TLS, no event lost, none twice.
+//! The short form of `make siege`: many hosts at once over TLS, no event lost, none twice; then the
+//! whole chain behind them, with stages killed.
 
 use std::time::Duration;
 
-use e2e::Siege;
+use e2e::{ChainSiege, Siege};
 
 fn small() -> Siege {
     Siege {
@@ -30,4 +31,20 @@ fn hosts_that_go_away_and_connections_that_break_cost_no_event() {
     let report = siege.run(|_| {});
     assert!(report.is_exact(), "{report}");
     assert!(report.sent == 2_000 && report.resets > 50, "{report}");
+}
+
+#[test]
+fn a_chain_whose_stages_are_killed_stores_each_event_once_and_no_forged_one() {
+    let siege = ChainSiege {
+        hosts: 20,
+        accounts: 60,
+        events: 3_000,
+        rate: 1_000,
+        kills: 2,
+        slowness: 1,
+        seed: 7,
+    };
+    let report = siege.run(|_| {});
+    assert!(report.is_exact(), "{report}");
+    assert!(report.forged > 50 && report.starts <= report.kills.len() + 1, "{report}");
 }

@@ -16,6 +16,7 @@ mod fixture;
 mod machine;
 mod pty;
 mod siege;
+mod siege_chain;
 mod sim;
 
 pub use build::{TOOLS, bin};
@@ -24,6 +25,7 @@ pub use fixture::{Truth, fixture, refnet_events, split, truths};
 pub use machine::machine;
 pub use pty::Pty;
 pub use siege::{Report, Siege};
+pub use siege_chain::{ChainReport, ChainSiege};
 pub use sim::Sim;
 
 use std::time::{Duration, Instant};

@@ -11,12 +11,12 @@ mod process;
 mod reader;
 mod report;
 
+pub(crate) use process::{Process, raise_file_limit, stats_dir};
 pub use report::Report;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use process::{Process, raise_file_limit};
 use reader::{Reader, Received};
 
 use crate::{json_lines, wait_until};
@@ -308,10 +308,10 @@ impl Monitor {
     }
 }
 
-fn ghost_mon(dir: &Path, args: &[&str]) -> Vec<serde_json::Value> {
+pub(crate) fn ghost_mon(dir: &Path, args: &[&str]) -> Vec<serde_json::Value> {
     let mut monitor = crate::tool("ghost-mon");
     monitor.args(["--once", "--json", "--interval", "20ms"]).args(args);
-    monitor.env("SOVEREIGN_STATS_DIR", process::stats_dir(dir));
+    monitor.env("SOVEREIGN_STATS_DIR", stats_dir(dir));
     json_lines(&monitor.output().expect("ghost-mon runs").stdout)
 }
 
@@ -334,7 +334,7 @@ fn total(truth: &Path) -> u64 {
     read_truth(truth).iter().map(|(_, _, events)| events).sum()
 }
 
-fn variable(name: &str, usual: f64) -> f64 {
+pub(crate) fn variable(name: &str, usual: f64) -> f64 {
     match std::env::var(name) {
         Err(_) => usual,
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),

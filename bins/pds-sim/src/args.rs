@@ -176,6 +176,12 @@ pub struct Load {
     #[arg(long, requires = "tls", conflicts_with_all = ["replay", "relay", "dns_listen", "spread", "web", "window", "start_time"])]
     pub load: bool,
 
+    /// Each host sends what its own accounts did in the backfill instead, in order, and each event
+    /// so many times in a row: a chain has all of it to prove and the rest to drop. --truth has a
+    /// line for each event then, with the number under which it is sent first
+    #[arg(long, value_name = "N", requires = "load", conflicts_with = "events", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub copies: Option<u64>,
+
     /// Hosts that go away each second: their connections are reset, and new ones too
     #[arg(long, value_name = "N", default_value_t = 0.0, requires = "load", value_parser = not_negative)]
     pub churn: f64,

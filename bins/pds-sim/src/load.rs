@@ -10,6 +10,9 @@
 //! All hosts share one listening socket, bound to the loopback device: which one a connection is
 //! to, its own address says. TLS is real, with a certificate for every address.
 //!
+//! Or each host sends what its own accounts did (`--copies`), for chains that prove it: then the
+//! pool has every event, and the truth about each of them.
+//!
 //! [`sizes`] says how much each host sends, [`host`] what it has sent, [`peer`] is a connection,
 //! and [`engine`] the loop over all of them.
 
@@ -84,7 +87,7 @@ impl Plan {
 
 /// Serves load until it is told to stop.
 pub fn run(args: &Args, cli: &cli::Cli) -> Result<()> {
-    let plan = Plan::of(args)?;
+    let mut plan = Plan::of(args)?;
     let count = args.network.hosts as usize;
     let door = Door::open(&args.network)?;
     let names: Vec<String> = (0..count).map(|number| door.address(number).to_string()).collect();
@@ -92,19 +95,35 @@ pub fn run(args: &Args, cli: &cli::Cli) -> Result<()> {
         (args.network.ca_out.as_deref().context("--load needs --ca-out")?, door.pem());
     write_whole(path, |out| Ok(out.write_all(pem.as_bytes())?))?;
 
-    let (makers, directory, _) = network::made_up(args, names.clone(), Arc::default())?;
-    let pool = Pool::of(makers.iter().flat_map(|host| host.log.all()))?;
-    drop(makers);
+    let (makers, directory, mut world) = network::made_up(args, names.clone(), Arc::default())?;
+    if let (Some(copies), Some(path)) = (args.load.copies, &args.made.truth) {
+        let (first, copies) = (pool::FIRST_SEQ as i64, copies as i64);
+        world.write_truth_renumbered(path, |seq| first + (seq - 1) * copies)?;
+    }
+    // It holds all repositories.
+    drop(world);
+    let pool = match args.load.copies {
+        None => Pool::shared(makers.into_iter().flat_map(|host| host.log.all()))?,
+        Some(copies) => Pool::own(makers.into_iter().map(|host| host.log.all()), copies)?,
+    };
 
     let stats = Arc::new(Stats::default());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let plc = runtime.block_on(network::serve_directory(args, directory, Arc::clone(&stats)))?;
 
-    let sizes = Sizes::new(count, plan.seed);
+    let sizes = match pool.events() {
+        None => Sizes::new(count, plan.seed),
+        Some(events) => {
+            let events: Vec<u64> = events.collect();
+            plan.events = events.iter().sum();
+            Sizes::of(events.into_iter(), plan.seed)
+        }
+    };
     let mut engine = Engine::new(plan, door, pool, sizes, Arc::clone(&stats))?;
     network::ready(args, &names, &plc, None, None)?;
-    engine.run(cli, |hosts| match &args.made.truth {
+    let truth = args.made.truth.as_ref().filter(|_| args.load.copies.is_none());
+    engine.run(cli, |hosts| match truth {
         None => Ok(()),
         Some(path) => write_whole(path, |out| {
             for (name, host) in names.iter().zip(hosts) {

@@ -201,6 +201,16 @@ impl World {
         }
     }
 
+    /// Writes the truth so far, under the numbers that the events get when they are sent.
+    pub fn write_truth_renumbered(
+        &mut self,
+        path: &Path,
+        number: impl Fn(i64) -> i64,
+    ) -> Result<()> {
+        self.truth.iter_mut().for_each(|made| made.seq = number(made.seq));
+        self.write_truth(path)
+    }
+
     /// Writes the truth so far.
     pub fn write_truth(&self, path: &Path) -> Result<()> {
         let hosts: Vec<&str> = self.hosts.iter().map(|host| host.name.as_str()).collect();

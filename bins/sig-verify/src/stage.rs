@@ -145,6 +145,10 @@ impl Stage<'_> {
             self.judge.look_for_moved(frame.header.host);
         }
         self.judge.save()?;
+        // What comes before a mark does not come again.
+        if let Some(rejects) = &mut self.rejects {
+            rejects.flush()?;
+        }
         self.output.put(frame)
     }
 

@@ -16,7 +16,7 @@ use crate::tool;
 const FILES: u64 = 200;
 
 /// A tool that runs. It dies with this value.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     output: Option<BufReader<ChildStdout>>,
     stderr: File,
@@ -24,7 +24,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a tool whose statistics page lies in that directory.
-    pub(super) fn start(name: &str, args: &[&str], dir: &Path) -> Process {
+    pub(crate) fn start(name: &str, args: &[&str], dir: &Path) -> Process {
         let stats = stats_dir(dir);
         std::fs::create_dir_all(&stats).expect("a directory for statistics");
         let stderr = tempfile::tempfile().expect("a file for stderr");
@@ -37,7 +37,7 @@ impl Process {
     }
 
     /// The next line of its output.
-    pub(super) fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         let output = self.output.as_mut().expect("the output is not taken");
         output.read_line(&mut line).expect("a line");
@@ -45,14 +45,14 @@ impl Process {
     }
 
     /// Its output, from here on.
-    pub(super) fn output(&mut self) -> ChildStdout {
+    pub(crate) fn output(&mut self) -> ChildStdout {
         let output = self.output.take().expect("the output is taken once");
         assert!(output.buffer().is_empty(), "some of it was read already");
         output.into_inner()
     }
 
     /// What it has said on stderr.
-    pub(super) fn stderr(&mut self) -> String {
+    pub(crate) fn stderr(&mut self) -> String {
         let mut text = String::new();
         self.stderr.rewind().expect("rewind");
         self.stderr.read_to_string(&mut text).expect("stderr is text");
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Resident memory, in bytes.
-    pub(super) fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         let status = self.read("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// User and system time so far, in seconds.
-    pub(super) fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         let stat = self.read("stat");
         // The name, in parentheses, may hold anything.
         let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
@@ -88,7 +88,7 @@ impl Process {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(super) fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         kill(pid, Signal::SIGTERM).expect("a signal");
         let begun = Instant::now();
@@ -102,7 +102,7 @@ impl Process {
     }
 
     /// Ends it, and reads the last line that it printed.
-    pub(super) fn stop_and_read_counts(mut self) -> serde_json::Value {
+    pub(crate) fn stop_and_read_counts(mut self) -> serde_json::Value {
         assert!(self.stop().success(), "{}", self.stderr());
         let mut text = String::new();
         let output = self.output.as_mut().expect("the output is not taken");
@@ -120,13 +120,13 @@ impl Drop for Process {
 }
 
 /// Where the statistics of a run lie.
-pub(super) fn stats_dir(dir: &Path) -> PathBuf {
+pub(crate) fn stats_dir(dir: &Path) -> PathBuf {
     dir.join("stats")
 }
 
 /// Lets this process and those it starts have a connection for each host: as far as the hard
 /// limit, and beyond it where this user may.
-pub(super) fn raise_file_limit(hosts: usize) {
+pub(crate) fn raise_file_limit(hosts: usize) {
     let wanted = hosts as u64 + FILES;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit on files");
     let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted.max(hard), wanted.max(hard))

@@ -27,22 +27,51 @@ struct Blank {
     time_at: usize,
 }
 
+/// What hosts send.
+enum Stock {
+    /// All of them the same events, over and over, so that a few thousand are enough.
+    Shared(Vec<Blank>),
+    /// Each its own, each of them so many times in a row.
+    Own(Vec<Box<[Blank]>>, u64),
+}
+
 /// The events.
 pub struct Pool {
-    blanks: Vec<Blank>,
+    stock: Stock,
     /// The second that was written last, and how: the calendar is asked once a second.
     second: u64,
     prefix: String,
 }
 
 impl Pool {
-    /// A pool of these events.
-    pub fn of(events: impl Iterator<Item = Bytes>) -> Result<Self> {
-        let blanks = events
-            .map(|event| Blank::of(&event).context("an event without number or time"))
-            .collect::<Result<Vec<_>>>()?;
-        ensure!(!blanks.is_empty(), cli::usage("--load needs events to send: --backfill N"));
-        Ok(Self { blanks, second: u64::MAX, prefix: String::new() })
+    /// A pool of these events, from which all hosts send.
+    pub fn shared(events: impl Iterator<Item = Bytes>) -> Result<Self> {
+        Self::of(Stock::Shared(blanks(events)?))
+    }
+
+    /// The events of each host, which it sends so many times in a row.
+    pub fn own(hosts: impl Iterator<Item = Vec<Bytes>>, copies: u64) -> Result<Self> {
+        let own = hosts.map(|events| Ok(blanks(events.into_iter())?.into()));
+        Self::of(Stock::Own(own.collect::<Result<_>>()?, copies))
+    }
+
+    fn of(stock: Stock) -> Result<Self> {
+        let is_empty = match &stock {
+            Stock::Shared(blanks) => blanks.is_empty(),
+            Stock::Own(hosts, _) => hosts.iter().all(|blanks| blanks.is_empty()),
+        };
+        ensure!(!is_empty, cli::usage("--load needs events to send: --backfill N"));
+        Ok(Self { stock, second: u64::MAX, prefix: String::new() })
+    }
+
+    /// How many events each host has to send, where that has an end.
+    pub fn events(&self) -> Option<impl Iterator<Item = u64>> {
+        match &self.stock {
+            Stock::Shared(_) => None,
+            Stock::Own(hosts, copies) => {
+                Some(hosts.iter().map(move |blanks| blanks.len() as u64 * copies))
+            }
+        }
     }
 
     /// How long the event is that a host sends at this position.
@@ -75,10 +104,19 @@ impl Pool {
     }
 
     fn blank(&self, host: usize, position: u64) -> &Blank {
-        // Hosts begin at different places, so that the same event is not everywhere at once.
-        let number = (host as u64).wrapping_mul(7919).wrapping_add(position);
-        &self.blanks[(number % self.blanks.len() as u64) as usize]
+        let (blanks, number) = match &self.stock {
+            // Hosts begin at different places, so that the same event is not everywhere at once.
+            Stock::Shared(blanks) => {
+                (&blanks[..], (host as u64).wrapping_mul(7919).wrapping_add(position))
+            }
+            Stock::Own(hosts, copies) => (&*hosts[host], position / copies),
+        };
+        &blanks[(number % blanks.len() as u64) as usize]
     }
+}
+
+fn blanks(events: impl Iterator<Item = Bytes>) -> Result<Vec<Blank>> {
+    events.map(|event| Blank::of(&event).context("an event without number or time")).collect()
 }
 
 impl Blank {
@@ -146,7 +184,7 @@ mod tests {
         let draft = Draft::Identity { did: "did:plc:cseqdtime".into(), handle: "a.test".into() };
         for seq in [1, 200, 4_000, 70_000, 5_000_000_000] {
             let made = draft.encode(seq, "2026-01-01T00:00:00.000Z").unwrap();
-            let mut pool = Pool::of(std::iter::once(made.clone())).unwrap();
+            let mut pool = Pool::shared(std::iter::once(made.clone())).unwrap();
             let mut sent = b"before".to_vec();
             let ns = 1_767_225_600_000_000_000 + 86_399_987_654_321;
             pool.put(3, 10, ns, &mut sent);
@@ -166,7 +204,7 @@ mod tests {
     fn the_second_is_written_anew_when_it_changes() {
         let draft = Draft::Account { did: "did:plc:a".into(), active: true, status: None };
         let made = draft.encode(1, "2026-01-01T00:00:00.000Z").unwrap();
-        let mut pool = Pool::of(std::iter::once(made)).unwrap();
+        let mut pool = Pool::shared(std::iter::once(made)).unwrap();
         for (ns, text) in [
             (NS_PER_SECOND - 1, "1970-01-01T00:00:00.999999999Z"),
             (NS_PER_SECOND, "1970-01-01T00:00:01.000000000Z"),

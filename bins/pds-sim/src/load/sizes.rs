@@ -17,6 +17,8 @@ pub struct Sizes {
     sums: Vec<f64>,
     /// The next host that has not sent anything.
     silent: usize,
+    /// Hosts that have so much left to send, where that has an end; all alike then.
+    left: Option<Vec<(usize, u64)>>,
 }
 
 impl Sizes {
@@ -27,11 +29,29 @@ impl Sizes {
             *sum += weight;
             Some(*sum)
         });
-        Self { rng: Rng::with_seed(seed), sums: sums.collect(), silent: 0 }
+        Self { rng: Rng::with_seed(seed), sums: sums.collect(), silent: 0, left: None }
+    }
+
+    /// Hosts that have so many events each, and are alike otherwise.
+    pub fn of(events: impl Iterator<Item = u64>, seed: u64) -> Self {
+        let left: Vec<(usize, u64)> = events.enumerate().collect();
+        let hosts = left.len();
+        let left = left.into_iter().filter(|(_, events)| *events > 0).collect();
+        Self { left: Some(left), ..Self::new(hosts, seed) }
     }
 
     /// The host that sends the next event.
     pub fn pick(&mut self) -> usize {
+        if let Some(left) = &mut self.left {
+            let at = self.rng.usize(0..left.len().max(1));
+            let Some((host, events)) = left.get_mut(at) else { return 0 };
+            let host = *host;
+            *events -= 1;
+            if *events == 0 {
+                left.swap_remove(at);
+            }
+            return host;
+        }
         if self.silent < self.sums.len() {
             self.silent += 1;
             return self.silent - 1;
@@ -62,5 +82,13 @@ mod tests {
         assert!((0.80..0.87).contains(&share(0..100)), "{}", share(0..100));
         assert!((0.01..0.03).contains(&share(1_000..10_000)), "{}", share(1_000..10_000));
         assert_eq!(Sizes::new(1, 1).pick(), 0);
+    }
+
+    #[test]
+    fn hosts_with_an_end_send_what_they_have() {
+        let mut sizes = Sizes::of([3, 0, 5].into_iter(), 1);
+        let mut counts = [0; 3];
+        (0..8).for_each(|_| counts[sizes.pick()] += 1);
+        assert_eq!(counts, [3, 0, 5]);
     }
 }

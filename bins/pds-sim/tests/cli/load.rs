@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Sim, event, json_lines, subscribe_tls, wait_until};
+use crate::harness::{Sim, event, json_lines, link, subscribe_tls, wait_until};
 
 const LOAD: [&str; 15] = [
     "--load",
@@ -112,6 +112,34 @@ fn a_reader_that_does_not_read_is_waited_for_and_once_ends_when_it_has_all() {
     client.close();
     let (status, _) = sim.wait();
     assert!(status.success());
+}
+
+#[test]
+fn each_host_sends_what_its_accounts_did_as_often_as_was_asked_and_the_truth_is_of_each_event() {
+    let args = ["--hosts", "3", "--copies", "2", "--rate", "2000", "--start", "all", "--forge"];
+    let sim = load(&[&args[..], &["0.3"]].concat());
+    let ca = sim.path("ca.pem");
+    // It is written before anyone can connect.
+    let truth = sim.truth();
+    assert!((20..25).contains(&truth.len()), "{}", truth.len());
+    assert!(truth.iter().any(|line| line["current"] != "ok"));
+    let mut live: Vec<_> =
+        (0..3).map(|host| subscribe_tls(sim.host(host), &ca, None).unwrap()).collect();
+    for (number, client) in live.iter_mut().enumerate() {
+        let name = sim.host(number).strip_prefix("wss://").unwrap();
+        let own: Vec<_> = truth.iter().filter(|line| line["host"] == name).collect();
+        let sent = client.take(2 * own.len());
+        for (line, copies) in own.iter().zip(sent.chunks(2)) {
+            let [first, second] = [&copies[0], &copies[1]].map(|bytes| event(bytes));
+            let seq = line["seq"].as_i64().unwrap();
+            assert_eq!((first.seq(), second.seq()), (seq, seq + 1));
+            for event in [&first, &second] {
+                assert_eq!(event.text("repo"), line["did"].as_str().unwrap());
+                assert_eq!(event.text("rev"), line["rev"].as_str().unwrap());
+            }
+            assert_eq!(link(&first.body, "commit"), link(&second.body, "commit"));
+        }
+    }
 }
 
 #[test]
