@@ -65,6 +65,58 @@ fn hosts_that_appear_in_a_file_are_joined_and_those_that_are_gone_are_left() {
 }
 
 #[test]
+fn hosts_that_come_and_go_by_their_file_again_and_again_lose_nothing() {
+    const HOSTS: usize = 12;
+    const ROUNDS: usize = 6;
+    const EVENTS: u64 = 5;
+    let list = events(1..=EVENTS * ROUNDS as u64);
+    // Each time that it is joined a host has some events more.
+    let hosts: Vec<Server> = (0..HOSTS)
+        .map(|_| {
+            let list = list.clone();
+            Server::start(move |mut call: Call| {
+                let many = EVENTS as usize * (call.number + 1);
+                call.send_above(&list[..many.min(list.len())]);
+                call.hold();
+            })
+        })
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hosts");
+    // A third of them is away in each round, and not the same third.
+    let of_round = |round: usize| (0..HOSTS).filter(move |host| (host + round) % 3 != 0);
+    let lines = |round| of_round(round).map(|host| hosts[host].url()).collect::<Vec<_>>();
+    write(&file, &lines(0));
+    let mut tap = tap(&["--hosts", file.to_str().unwrap(), "--cursor", "0"]);
+    let mut ids: Vec<usize> = of_round(0).collect();
+    let mut joined = [0; HOSTS];
+    for round in 0..ROUNDS {
+        if round > 0 {
+            write(&file, &lines(round));
+            tap.signal(Signal::SIGHUP);
+        }
+        let is_there = |round: usize, host: usize| of_round(round).any(|other| other == host);
+        for host in of_round(round) {
+            if round == 0 || !is_there(round - 1, host) {
+                joined[host] += 1;
+            }
+            let id = ids.iter().position(|other| *other == host).unwrap_or_else(|| {
+                ids.push(host);
+                ids.len() - 1
+            });
+            tap.until(id as u32 + 1, EVENTS * joined[host]);
+        }
+    }
+    let done = stop(tap);
+    for (at, host) in ids.iter().enumerate() {
+        let seqs = done.seqs(at as u32 + 1);
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<u64>>(), "host {host}");
+        assert!(seqs.len() as u64 >= EVENTS * joined[*host], "host {host}: {seqs:?}");
+    }
+    done.holds_together();
+}
+
+#[test]
 fn who_is_denied_is_left_and_comes_back_when_he_is_no_longer() {
     let (one, two) = (host(), host());
     let dir = tempfile::tempdir().unwrap();
