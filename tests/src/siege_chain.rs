@@ -21,7 +21,7 @@ use chain::{Chain, STAGES};
 use stored::Stored;
 
 use crate::siege::{Process, ghost_mon, raise_file_limit, variable};
-use crate::{json_lines, tool};
+use crate::tool;
 
 /// How often each event is sent.
 const COPIES: u64 = 2;
@@ -66,15 +66,15 @@ impl ChainSiege {
         }
     }
 
-    /// The same on a machine that is ten times slower: a tenth of the hosts and of the events, at
-    /// the same rate, and nobody is killed.
+    /// The same on a machine that is ten times slower: a tenth of the hosts and a thirtieth of the
+    /// events, at the same rate, and nobody is killed.
     #[must_use]
     pub fn slow(&self) -> ChainSiege {
         let hosts = (self.hosts / 10).max(1);
         ChainSiege {
             hosts,
             accounts: 2 * hosts,
-            events: self.events / 10,
+            events: (self.events / 30).max(1),
             kills: 0,
             slowness: 10,
             ..self.clone()
@@ -238,9 +238,4 @@ impl Backlog {
 /// Opens a file of a run.
 fn open(path: &Path) -> File {
     File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The lines of a file of JSON lines.
-fn lines(path: &Path) -> Vec<serde_json::Value> {
-    json_lines(&std::fs::read(path).unwrap_or_default())
 }

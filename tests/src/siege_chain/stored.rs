@@ -3,14 +3,14 @@
 //! An event is known by its host and the number under which its first copy was sent.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 
 use frame::verdict::Status;
 use frame::{Decoder, Frame, Item, Kind};
 
-use super::{lines, open};
+use super::open;
 use crate::tool;
 
 /// What is read at once, and at first.
@@ -34,7 +34,9 @@ impl Truth {
     /// Reads what `pds-sim` says.
     pub(super) fn read(path: &Path, copies: u64) -> Truth {
         let mut hosts: HashMap<String, Host> = HashMap::new();
-        for line in lines(path) {
+        for line in BufReader::new(open(path)).lines() {
+            let line = line.expect("a line of text");
+            let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
             let name = line["host"].as_str().expect("a host");
             let seq = line["seq"].as_u64().expect("a number");
             if !hosts.contains_key(name) {
