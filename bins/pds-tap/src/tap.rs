@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cli::{Cli, Wakes, Output};
+use cli::{Cli, Output, Wakes};
 use net::tls::ClientConfig;
 use net::ws::{Interest, Scratch};
 use stats::{Counter, State};
