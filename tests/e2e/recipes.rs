@@ -106,7 +106,7 @@ fn the_recipes_of_the_readme_run_with_each_tool_that_is_here() {
         .collect();
     assert!(recipes.len() >= 5, "{recipes:?}");
     for recipe in recipes {
-        let tool = recipe.rsplit(" | ").next().and_then(|last| last.split(' ').next()).unwrap();
+        let tool = recipe.split(" | ").nth(1).and_then(|next| next.split(' ').next()).unwrap();
         if !is_here(tool) && !e2e::TOOLS.contains(&tool) {
             println!("skipped: {tool} is not here: {recipe}");
             continue;
