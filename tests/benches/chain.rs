@@ -43,8 +43,11 @@ fn main() {
     }
 }
 
-/// The parts of the report, in its order.
-const REPORTS: [(&str, fn(&Streams)); 6] = [
+/// A part of the report: what it is called, and what prints it.
+type Report = (&'static str, fn(&Streams));
+
+/// All of them, in order.
+const REPORTS: [Report; 6] = [
     ("stages", stages::report),
     ("proofs", proofs::report),
     ("archive", archive::report),
