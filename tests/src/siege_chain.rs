@@ -97,15 +97,17 @@ impl ChainSiege {
         let mut kills = Vec::new();
         let (mut first, mut ended) = (None, None);
         let mut backlog = Backlog::default();
-        let (mut last, mut moved) = (0, Instant::now());
+        let (mut last, mut moved) = (Counts::default(), Instant::now());
         while ended.is_none() {
             std::thread::sleep(Duration::from_millis(100));
             ended = chain.ended();
             let counts = Counts::look(dir);
-            if counts.taken != last {
-                (last, moved) = (counts.taken, Instant::now());
+            // After a restart they begin anew, and behind the end there are none.
+            if counts.taken > last.taken || counts.stored > last.stored {
+                moved = Instant::now();
                 first.get_or_insert(moved);
             }
+            last = counts;
             assert!(moved.elapsed() < PATIENCE, "nothing goes on:\n{}", chain.stderr());
             let Some(first) = first else { continue };
             let at: Duration = first.elapsed();
@@ -114,20 +116,19 @@ impl ChainSiege {
             {
                 kills.push((began.elapsed(), STAGES[stage]));
             }
-            // Restarts begin their counts anew, so only an unbroken run says how far it is.
-            if self.kills == 0 {
+            if self.kills == 0 && last.taken > 0 {
                 let all = self.events * COPIES;
                 let made = (at.as_secs_f64() * (self.rate * COPIES) as f64) as u64;
-                backlog.look(at, made.min(all), counts.taken);
+                backlog.look(at, made.min(all), last.taken);
             }
             progress(&format!(
                 "{} kills; {} events stored since the last",
                 kills.len(),
-                counts.stored
+                last.stored
             ));
         }
         assert!(ended == Some(true), "the chain failed:\n{}", chain.stderr());
-        let took = began.elapsed().saturating_sub(IDLE);
+        let took = moved - began;
         let spiked = first.map_or(Duration::ZERO, |first| first - began) + spike;
         progress("what was stored is held against the truth");
         let stored = Stored::read(dir, &truth);

@@ -24,7 +24,7 @@ pub struct ChainReport {
     pub starts: usize,
     /// When which stage was killed.
     pub kills: Vec<(Duration, &'static str)>,
-    /// From the first start until all was stored.
+    /// From the first start until the archive had taken the last event.
     pub took: Duration,
     /// From the last event until then.
     pub behind: Duration,
@@ -130,7 +130,7 @@ impl fmt::Display for ChainReport {
             writeln!(
                 f,
                 "Each process of the chain was stopped (SIGSTOP) for {} of {slowness} parts of \
-                 time. It was at most {} events behind the hosts.\n",
+                 time. It was at most {} events (with copies) behind the hosts.\n",
                 slowness - 1,
                 self.most_behind()
             )?;
