@@ -16,9 +16,10 @@ SPIKE := 5000
 KILLS := 8
 CHROMIUM := chromium
 PEERS := cd tests/peers && $(CARGO) run --release --locked --
+PROOFS := cd tests/peers && $(CARGO) run --release --locked --package proofs --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-index bench-audit siege siege-tap siege-chain soak install uninstall clean
+.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit siege siege-tap siege-chain soak install uninstall clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,7 +61,12 @@ fuzz: setup ## Fuzz each parser of what comes from outside, FUZZ_SECONDS (20) ea
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked
 	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --bench chain --locked
+	$(PROOFS) $(abspath $(RELEASE))
 	$(PEERS) $(if $(BENCH_FULL),150000000,10000000)
+
+bench-proofs: setup ## sig-verify beside bare ECDSA of the same events and beside its peers
+	$(CARGO) build --release --workspace --bins --locked
+	$(PROOFS) $(abspath $(RELEASE))
 
 bench-index: setup ## did.idx beside its peers, at a million accounts (make bench: ten; BENCH_FULL=1: 150)
 	$(CARGO) build --release --package index-build --locked

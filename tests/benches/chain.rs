@@ -1,9 +1,10 @@
 //! What each stage and each joint costs, as ratios against a peer in the same run.
 //!
 //! Seconds alone say more of the machine than of the tools, so each figure stands beside a peer
-//! that does the least work which could do: `cat` for what moves bytes, the bare check of as many
-//! signatures for proofs, plain zstd for the archive. The two are run in turn, and what is told
-//! is the median of their ratios with the least and the most. Nothing passes or fails here.
+//! that does the least work which could do: `cat` for what moves bytes, plain zstd for the archive.
+//! The two are run in turn, and what is told is the median of their ratios with the least and the
+//! most. Nothing passes or fails here. Proofs are measured in `tests/peers/proofs`, beside crates
+//! that nobody should have to compile who builds the tools.
 //!
 //! CPU seconds are user and system time of the processes that are named, all threads together.
 #![allow(
@@ -19,7 +20,6 @@ mod joints;
 mod kept;
 mod live;
 mod measure;
-mod proofs;
 mod stages;
 mod streams;
 
@@ -47,9 +47,8 @@ fn main() {
 type Report = (&'static str, fn(&Streams));
 
 /// All of them, in order.
-const REPORTS: [Report; 6] = [
+const REPORTS: [Report; 5] = [
     ("stages", stages::report),
-    ("proofs", proofs::report),
     ("archive", archive::report),
     ("kept", kept::report),
     ("live", live::report),

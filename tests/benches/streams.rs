@@ -1,4 +1,4 @@
-//! The recorded input: the capture of the official servers as frame streams, and its index.
+//! The recorded input: the capture of the official servers as frame streams.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use frame::verdict::Verdict;
 use frame::{Header, HostId, Kind, Tag};
 use tempfile::TempDir;
 
-use crate::measure::{grouped, reap};
+use crate::measure::grouped;
 
 /// How many copies of the capture make about a second of work for the moving stages.
 const COPIES: u32 = 24;
@@ -39,8 +39,6 @@ pub(crate) struct Streams {
     pub(crate) copies: PathBuf,
     /// Frames of a kind that no stage knows, which pass all of them untouched.
     pub(crate) unknown: PathBuf,
-    /// The index of the capture's directory.
-    pub(crate) index: PathBuf,
 }
 
 impl Streams {
@@ -49,15 +47,12 @@ impl Streams {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let (once, copies) = (path("once.frames"), path("copies.frames"));
-        let (unknown, index) = (path("unknown.frames"), path("did.idx"));
+        let unknown = path("unknown.frames");
         let events = e2e::refnet_events();
         write(&once, &capture(&events, 1, |_| None));
         write(&copies, &capture(&events, COPIES, |_| None));
         write(&unknown, &frames_of_no_meaning());
-        let mut build = e2e::tool("index-build");
-        build.arg("--ops").arg(e2e::fixture("refnet/plc-export.jsonl")).arg("--out").arg(&index);
-        reap("index-build", &mut build.spawn().expect("index-build"));
-        Streams { folder, events, once, copies, unknown, index }
+        Streams { folder, events, once, copies, unknown }
     }
 
     /// Other events once, from one host, as frames that say that a key of each account proved them.

@@ -1,0 +1,105 @@
+//! The same proofs by `jacquard-repo`'s `validate_v1_1`, as far as it has them: it wants
+//! `prevData`.
+
+use std::borrow::Cow;
+use std::pin::pin;
+use std::task::{Context as Task, Poll, Waker};
+
+use anyhow::{Context, Result, ensure};
+use atproto::Cid;
+use atproto::event::{self, Action, Event};
+use bytes::Bytes;
+use jacquard_api::com_atproto::sync::subscribe_repos::{Commit, RepoOp, RepoOpAction};
+use jacquard_common::types::cid::CidLink;
+use jacquard_common::types::crypto::{KeyCodec, PublicKey};
+use jacquard_repo::commit::firehose::validate_v1_1;
+use keys::Curve;
+use smol_str::SmolStr;
+
+use crate::events::{Events, Signed};
+
+/// An envelope as its types have it, and the account's key.
+pub struct Inductive {
+    commit: Commit<SmolStr>,
+    key: PublicKey<'static>,
+}
+
+/// The commits that it can prove: nearly all. What it refuses is left out, and said.
+pub fn prepare(events: &Events) -> Result<Vec<Inductive>> {
+    let mut all = Vec::new();
+    let mut refused = 0;
+    for signed in &events.signed {
+        let Event::Commit(commit) = event::parse(&signed.body)? else { continue };
+        if commit.prev_data.is_none() {
+            continue;
+        }
+        let inductive = Inductive { commit: translate(&commit)?, key: key(signed) };
+        match validate(&inductive) {
+            Ok(()) => all.push(inductive),
+            Err(_) => refused += 1,
+        }
+    }
+    println!("jacquard-repo proves {} of them with prevData, and refuses {refused}", all.len());
+    ensure!(all.len() > events.signed.len() / 2, "that is too few to compare");
+    Ok(all)
+}
+
+pub fn prove(all: &[Inductive]) -> Result<()> {
+    all.iter().try_for_each(validate)
+}
+
+/// It never waits: its storage is memory.
+fn validate(inductive: &Inductive) -> Result<()> {
+    let proof = pin!(validate_v1_1(&inductive.commit, &inductive.key));
+    match proof.poll(&mut Task::from_waker(Waker::noop())) {
+        Poll::Ready(proved) => {
+            proved.map_err(|error| anyhow::anyhow!("{error}"))?;
+            Ok(())
+        }
+        Poll::Pending => anyhow::bail!("it waits"),
+    }
+}
+
+fn key(signed: &Signed) -> PublicKey<'static> {
+    let codec = match signed.key.curve() {
+        Curve::K256 => KeyCodec::Secp256k1,
+        Curve::P256 => KeyCodec::P256,
+    };
+    PublicKey { codec, bytes: Cow::Owned(signed.key.compressed().to_vec()) }
+}
+
+fn link(cid: &Cid) -> Result<CidLink<SmolStr>> {
+    cid.to_string().parse().map_err(|_| anyhow::anyhow!("a CID"))
+}
+
+fn translate(commit: &event::Commit<'_>) -> Result<Commit<SmolStr>> {
+    let ops = commit.ops.map(|op| {
+        let action = match op.action {
+            Action::Create => RepoOpAction::Create,
+            Action::Update => RepoOpAction::Update,
+            _ => RepoOpAction::Delete,
+        };
+        Ok(RepoOp {
+            action,
+            cid: op.cid.as_ref().map(link).transpose()?,
+            path: SmolStr::new(op.path),
+            prev: op.prev.as_ref().map(link).transpose()?,
+            extra_data: None,
+        })
+    });
+    Ok(Commit {
+        blobs: Vec::new(),
+        blocks: Bytes::copy_from_slice(commit.blocks),
+        commit: link(&commit.commit)?,
+        ops: ops.collect::<Result<_>>()?,
+        prev_data: commit.prev_data.as_ref().map(link).transpose()?,
+        rebase: false,
+        repo: commit.repo.parse().ok().context("a DID")?,
+        rev: commit.rev.parse().ok().context("a rev")?,
+        seq: commit.seq,
+        since: commit.since.map(|since| since.parse().ok().context("a rev")).transpose()?,
+        time: commit.time.parse().ok().context("a time")?,
+        too_big: false,
+        extra_data: None,
+    })
+}
