@@ -45,7 +45,10 @@ fn records(stream: &[u8], folder: &std::path::Path) -> (Repos, usize) {
     let mut lines = shown(stream, folder).into_iter();
     let (mut repos, mut healed) = (Repos::new(), 0);
     frames(stream, |frame, _| {
-        let line = lines.next().expect("a line for each frame");
+        if frame.header.kind == Kind::END {
+            return;
+        }
+        let line = lines.next().expect("a line for each frame but the end");
         match frame.header.kind {
             Kind::REPO => {
                 let (repo, mut paths) = frame::repo::read(frame).unwrap();
