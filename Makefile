@@ -19,7 +19,7 @@ PEERS := cd tests/peers && $(CARGO) run --release --locked --
 PROOFS := cd tests/peers && $(CARGO) run --release --locked --package proofs --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit siege siege-tap siege-chain soak install uninstall clean
+.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit siege siege-tap siege-chain soak install uninstall race clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ demo: build ## The whole chain on recorded events, offline, in under a minute
 
 live: build ## The chain on the real network: some hosts, 10 minutes, at most 2 GB
 	@BIN=$(RELEASE) pipelines/live
+
+race: build ## Our chain against a relay: which copy comes first (RELAY=, DURATION=)
+	@BIN=$(RELEASE) pipelines/race
 
 rebuild: build ## Fetch the whole directory and build did.idx from it (hours)
 	@BIN=$(RELEASE) pipelines/rebuild

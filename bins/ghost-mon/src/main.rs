@@ -10,6 +10,7 @@ mod hosts;
 mod json;
 mod pipeline;
 mod prometheus;
+mod race;
 mod report;
 mod sample;
 mod screen;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use cli::units::Span;
 use cli::{Cli, Common, Tool};
 
+use crate::race::Race;
 use crate::style::{Color, Style, is_dumb};
 use crate::watch::{Audience, Form, Watch};
 
@@ -44,7 +46,11 @@ const INTERVAL_MIN: Duration = Duration::from_millis(20);
 /// Every tool counts in a page of shared memory while it runs. This reads those pages and draws
 /// them in the order of the pipeline, on the terminal until q is pressed, or as text.
 #[derive(clap::Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Report once and end
     #[arg(long)]
     once: bool,
@@ -86,19 +92,33 @@ struct Args {
     common: Common,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    Race(Box<Race>),
+}
+
 impl Tool for Args {
     const NAME: &'static str = "ghost-mon";
-    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --once --hosts 20\nghost-mon --listen 127.0.0.1:9464\nghost-mon --report stats/*";
+    const EXAMPLE: &'static str = "ghost-mon\nghost-mon --once --json | jq .recent.events_in_per_s\nghost-mon --once --hosts 20\nghost-mon --listen 127.0.0.1:9464\nghost-mon --report stats/*\nsig-verify --index did.idx proved.frames | ghost-mon race --theirs wss://relay1.us-east.bsky.network";
 
     fn common(&self) -> &Common {
-        &self.common
+        match &self.command {
+            Some(Command::Race(race)) => &race.common,
+            None => &self.common,
+        }
     }
 
     fn json(&self) -> bool {
-        self.json
+        match &self.command {
+            Some(Command::Race(race)) => race.json(),
+            None => self.json,
+        }
     }
 
     fn run(self, cli: &Cli) -> anyhow::Result<()> {
+        if let Some(Command::Race(race)) = self.command {
+            return race.run(cli);
+        }
         if !self.report.is_empty() {
             return summary::print(&self.report);
         }
