@@ -1,13 +1,15 @@
 //! What every tool does alike, so that who knows one knows them all.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Stdio;
 
 use e2e::{Pty, TOOLS, tool};
 
 /// Tools that read frames from standard input and write frames to standard output.
-fn filters() -> [(&'static str, Vec<&'static str>); 3] {
+fn filters() -> [(&'static str, Vec<&'static str>); 4] {
     [
+        ("frame-meter", vec![]),
         ("dedupe", vec!["--window", "1000"]),
         ("car-extract", vec![]),
         ("sig-verify", vec!["--resolve", "http://127.0.0.1:9", "--allow-private"]),
@@ -231,4 +233,32 @@ fn a_stage_drains_its_input_after_sigterm_and_a_second_one_kills() {
         let status = child.wait().unwrap();
         assert_eq!(status.code(), expected, "{status}");
     }
+}
+
+#[test]
+fn every_variable_is_written_down_and_one_that_is_not_is_misuse() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let file = std::fs::read_to_string(root.join("pipelines/sovereign.env")).unwrap();
+    let written: BTreeSet<String> = file
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("#SOVEREIGN_")?.split_once('=')?.0))
+        .map(|name| format!("SOVEREIGN_{name}"))
+        .collect();
+    let mut read = BTreeSet::new();
+    for name in TOOLS {
+        let help = tool(name).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let variables = help.split("[env: ").skip(1).filter_map(|rest| rest.split('=').next());
+        read.extend(variables.map(str::to_owned));
+    }
+    assert_eq!(read, written);
+
+    let nothing = ["frame-cat", "/nowhere/at/all"];
+    let with =
+        |variable: &str| tool(nothing[0]).arg(nothing[1]).env(variable, "1").output().unwrap();
+    assert_eq!(with("SOVEREIGN_FSYNC").status.code(), Some(1), "another tool's is accepted");
+    let refused = with("SOVEREIGN_FSYNCH");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("frame-cat: SOVEREIGN_FSYNCH: no tool reads"), "{said}");
 }

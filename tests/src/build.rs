@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Every tool, in pipeline order.
-pub const TOOLS: [&str; 17] = [
+pub const TOOLS: [&str; 18] = [
     "plc-fetch",
     "index-build",
     "did-lookup",
@@ -21,6 +21,7 @@ pub const TOOLS: [&str; 17] = [
     "frame-cat",
     "frame-split",
     "frame-merge",
+    "frame-meter",
     "ghost-mon",
     "pds-sim",
 ];

@@ -72,6 +72,10 @@ struct Args {
     #[arg(long, value_name = "ADDR", env = "SOVEREIGN_LISTEN")]
     listen: Option<SocketAddr>,
 
+    /// Say whether data is fresh, as /healthz does, and end with 0 or 1
+    #[arg(long, conflicts_with_all = ["once", "json", "hosts", "report"])]
+    health: bool,
+
     /// How long a stage may take nothing in before /healthz says 503
     #[arg(long, value_name = "DURATION", default_value = "60s", env = "SOVEREIGN_FRESH")]
     fresh: Span,
@@ -129,6 +133,9 @@ impl Tool for Args {
         let style = Style::of_stdout(self.color);
         let form = if self.json { Form::Json } else { Form::Text(style) };
         let mut watch = Watch::new(cli, self.dir, self.hosts);
+        if self.health {
+            return watch.health(self.fresh.0);
+        }
         if let Some(address) = self.listen.filter(|_| !self.once && !self.json) {
             watch.serve(&Audience { address, fresh: self.fresh.0 }, interval)
         } else if self.once {

@@ -8,9 +8,11 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use cli::{Cli, OutputClosed};
 use stats::{Error, Reader, Skipped};
 
+use crate::health::Health;
 use crate::history::History;
 use crate::json;
 use crate::pipeline::Plan;
@@ -118,6 +120,15 @@ impl<'c> Watch<'c> {
                 }
                 print(text.as_bytes())
             }
+        }
+    }
+
+    /// Says whether data is fresh; if not, that is the error.
+    pub(crate) fn health(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let (plan, _) = self.look()?;
+        match Health::of(&plan, limit) {
+            Health::Fresh(reason) => print(format!("{reason}\n").as_bytes()),
+            Health::Stale(reason) => bail!(reason),
         }
     }
 

@@ -150,9 +150,9 @@ fn one_behind_the_other(
     // Not to wait for anything: this is the delay that is to be measured.
     std::thread::sleep(PAUSE);
     if ours_first {
-        race.send_theirs(events)
+        race.send_theirs(events);
     } else {
-        race.send_ours(events)
+        race.send_ours(events);
     }
     race.wait(sent.0 + count, sent.1 + count);
     (PAUSE.as_nanos() as i64, began.elapsed().as_nanos() as i64)

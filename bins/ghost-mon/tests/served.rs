@@ -235,7 +235,14 @@ fn health_is_200_while_data_comes_and_503_with_a_reason_when_it_does_not() {
     let said = strict.get_until("/healthz", |status, _| status == 503);
     assert!(said.contains(" has taken nothing in for "), "{said}");
 
+    let healthy = run(running.dir.path(), &["--health", "--fresh", "1h"]);
+    assert_eq!(healthy.status.code(), Some(0));
+    assert!(healthy.stdout.starts_with(b"longest silent is "));
+
     let empty = tempfile::tempdir().unwrap();
+    let ill = run(empty.path(), &["--health"]);
+    assert_eq!(ill.status.code(), Some(1));
+    assert_eq!(ill.stderr, b"ghost-mon: no tool of this system is running here\n");
     let nothing = Served::of(empty.path(), &[]);
     assert_eq!(nothing.get("/healthz"), (503, "no tool of this system is running here\n".into()));
     assert_eq!(samples(&nothing.get("/metrics").1)["sovereign_fresh"], 0.0);

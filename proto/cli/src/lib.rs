@@ -44,6 +44,7 @@
 mod clock;
 mod common;
 mod endpoint;
+mod environment;
 mod fail;
 mod input;
 mod output;

@@ -64,7 +64,7 @@ pub fn main<T: Tool>() -> ExitCode {
     let json = args.json();
     let cli = Cli::new(T::NAME, args.common(), signals);
     let kept = args.common().stats.clone();
-    let ended = args.run(&cli);
+    let ended = crate::environment::check().and_then(|()| args.run(&cli));
     let Err(error) = ended.and(kept.map_or(Ok(()), |path| keep(&cli, &path))) else {
         return ExitCode::SUCCESS;
     };

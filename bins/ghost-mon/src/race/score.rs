@@ -384,7 +384,7 @@ mod tests {
     /// Both sides begin at 1 s, nothing has to settle, patience is 10 s, 1 ms is a tie.
     fn score() -> Score {
         let second = Duration::from_secs(1);
-        let mut score = Score::new(Rules::new(10 * second, 0 * second, second / 1000), None);
+        let mut score = Score::new(Rules::new(10 * second, Duration::ZERO, second / 1000), None);
         score.theirs(News::Begun(1_000 * MS)).unwrap();
         score.ours(arrival(255, 1_000)).unwrap();
         score.theirs(News::Arrived(arrival(255, 1_000))).unwrap();

@@ -119,7 +119,7 @@ impl Theirs {
             let mut input = scratch.bytes(count);
             while let Some(message) = connection.next(&mut input)? {
                 let Message::Binary(bytes) = message else { continue };
-                let Some(arrival) = Arrival::of(&self.key, &bytes, now_ns, now_ns) else {
+                let Some(arrival) = Arrival::of(&self.key, bytes, now_ns, now_ns) else {
                     continue;
                 };
                 if !tell(news, News::Arrived(arrival)) {
