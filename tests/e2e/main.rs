@@ -41,6 +41,8 @@ mod directory;
 mod current;
 // Hundreds of hosts at once, each event counted.
 mod siege;
+// The script of `make live`, whose stages die.
+mod live;
 // The two commands of the README.
 mod demo;
 
