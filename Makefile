@@ -15,11 +15,12 @@ EVENTS := 1500000
 SPIKE := 5000
 KILLS := 8
 CHROMIUM := chromium
+STAGE := sig-verify
 PEERS := cd tests/peers && $(CARGO) run --release --locked --
 PROOFS := cd tests/peers && $(CARGO) run --release --locked --package proofs --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit siege siege-tap siege-chain soak install uninstall race clean
+.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit siege siege-tap siege-chain soak install uninstall race profile bench-delay clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -93,6 +94,12 @@ siege-chain: setup ## The chain in a spike of 10 times the network, stages kille
 soak: SECONDS := 1800
 soak: CHURN := 20
 soak: siege-tap ## siege-tap for 30 minutes, with hosts that come and go: memory ends where it began
+
+profile: setup ## Where a stage alone spends its time, on a recorded stream (STAGE=sig-verify)
+	@STAGE=$(STAGE) pipelines/profile
+
+bench-delay: build ## What our own chain adds, socket to verdict, at 1,000, 3,000 and 10,000 events/s
+	@BIN=$(RELEASE) pipelines/delay
 
 install: build ## Install tools, man pages and completions under PREFIX (DESTDIR is honoured)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) pipelines/install $(RELEASE)
