@@ -332,7 +332,7 @@ fn remember(
     }
     let mut window = Window::new(limit);
     for identity in newest.into_iter().rev().flatten() {
-        window.add(identity);
+        window.was_before(identity);
     }
     Ok((window, raw))
 }

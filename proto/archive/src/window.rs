@@ -8,6 +8,9 @@ use crate::content::Identity;
 /// A bounded set that forgets the oldest. Its memory is taken at the start.
 #[derive(Debug)]
 pub(crate) struct Window {
+    /// What was stored before the start. It is not forgotten: a host that is joined late sends again
+    /// what lies behind its mark, however much has come from others meanwhile.
+    before: HashSet<Identity, BuildHasherDefault<Prefix>>,
     seen: HashSet<Identity, BuildHasherDefault<Prefix>>,
     order: VecDeque<Identity>,
     limit: usize,
@@ -17,15 +20,21 @@ impl Window {
     pub(crate) fn new(limit: usize) -> Window {
         let limit = limit.max(1);
         Window {
+            before: HashSet::default(),
             seen: HashSet::with_capacity_and_hasher(limit, BuildHasherDefault::default()),
             order: VecDeque::with_capacity(limit),
             limit,
         }
     }
 
+    /// This was stored before the start.
+    pub(crate) fn was_before(&mut self, identity: Identity) {
+        self.before.insert(identity);
+    }
+
     /// Adds an identity; false if it was there.
     pub(crate) fn add(&mut self, identity: Identity) -> bool {
-        if self.seen.contains(&identity) {
+        if self.before.contains(&identity) || self.seen.contains(&identity) {
             return false;
         }
         if self.order.len() >= self.limit
@@ -61,6 +70,16 @@ impl Hasher for Prefix {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_was_before_is_not_forgotten() {
+        let mut window = Window::new(2);
+        window.was_before([7; 8]);
+        for value in 0..6 {
+            assert!(window.add([value; 8]));
+            assert!(!window.add([7; 8]));
+        }
+    }
 
     proptest! {
         #[test]
