@@ -81,7 +81,7 @@ struct Args {
     fresh: Span,
 
     /// Sum up pages that tools kept with --stats, in place of what runs
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["once", "json", "hosts", "interval", "dir"])]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["once", "json", "hosts", "interval"])]
     report: Vec<PathBuf>,
 
     /// Where the pages lie [default: /dev/shm, else the directory for temporary files]
