@@ -20,7 +20,7 @@ PEERS := cd tests/peers && $(CARGO) run --release --locked --
 PROOFS := cd tests/peers && $(CARGO) run --release --locked --package proofs --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit siege siege-tap siege-chain soak install uninstall race profile bench-delay clean
+.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit bench-ring bench-dedupe siege siege-tap siege-chain soak install uninstall race profile bench-delay clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -78,6 +78,14 @@ bench-index: setup ## did.idx beside its peers, at a million accounts (make benc
 
 bench-audit: setup ## How fast a directory is read and proved, and how long the whole one takes
 	$(CARGO) bench --package plc --bench lines --bench proof --locked
+
+bench-ring: setup ## A ring beside pipes and a socket: cost of a frame, wake-up, idle (ICEORYX2=1: beside it, too; needs libclang)
+	cd tests/peers && $(CARGO) run --release --locked --package joints --bin ring \
+		$(if $(ICEORYX2),--features joints/iceoryx2)
+
+bench-dedupe: setup ## dedupe from ring to ring, and its window beside other sets
+	$(CARGO) build --release --workspace --bins --locked
+	cd tests/peers && $(CARGO) run --release --locked --package joints --bin dedupe ../../$(RELEASE)/dedupe
 
 siege: siege-tap siege-chain ## Both below: 10,000 hosts before pds-tap, then before the whole chain
 
