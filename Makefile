@@ -65,8 +65,8 @@ fuzz: setup ## Fuzz each parser of what comes from outside, FUZZ_SECONDS (20) ea
 bench: setup ## Each stage alone and the joints, as ratios against a peer in the same run
 	$(CARGO) build --release --workspace --bins --locked
 	SOVEREIGN_BUILT=1 $(CARGO) bench --package e2e --bench chain --locked
-	$(PROOFS) $(abspath $(RELEASE))
 	$(PEERS) $(if $(BENCH_FULL),150000000,10000000)
+	$(PROOFS) $(abspath $(RELEASE))
 
 bench-proofs: setup ## sig-verify beside bare ECDSA of the same events and beside its peers
 	$(CARGO) build --release --workspace --bins --locked
