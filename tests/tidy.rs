@@ -162,7 +162,9 @@ fn sources_are_ascii_and_finished() {
 fn pipelines_stop_at_the_first_error() {
     for entry in std::fs::read_dir(root().join("pipelines")).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_file() && path.extension().is_none() {
+        // The only file here without an ending that is no script.
+        let is_script = path.is_file() && !path.ends_with("Containerfile");
+        if is_script && path.extension().is_none() {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains("set -euo pipefail"), "{}", path.display());
         }
