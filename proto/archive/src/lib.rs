@@ -90,6 +90,7 @@ mod content;
 mod disk;
 mod error;
 mod hosts;
+mod prefix;
 mod stored;
 
 pub use compact::{Compacted, Gone, compact, unforgotten};

@@ -1,17 +1,17 @@
 //! The newest events by identity, so that what comes again after a restart is stored once.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::content::Identity;
+use crate::prefix::ByPrefix;
 
 /// A bounded set that forgets the oldest. Its memory is taken at the start.
 #[derive(Debug)]
 pub(crate) struct Window {
     /// What was stored before the start. It is not forgotten: a host that is joined late sends again
     /// what lies behind its mark, however much has come from others meanwhile.
-    before: HashSet<Identity, BuildHasherDefault<Prefix>>,
-    seen: HashSet<Identity, BuildHasherDefault<Prefix>>,
+    before: HashSet<Identity, ByPrefix>,
+    seen: HashSet<Identity, ByPrefix>,
     order: VecDeque<Identity>,
     limit: usize,
 }
@@ -21,7 +21,7 @@ impl Window {
         let limit = limit.max(1);
         Window {
             before: HashSet::default(),
-            seen: HashSet::with_capacity_and_hasher(limit, BuildHasherDefault::default()),
+            seen: HashSet::with_capacity_and_hasher(limit, ByPrefix::default()),
             order: VecDeque::with_capacity(limit),
             limit,
         }
@@ -45,25 +45,6 @@ impl Window {
         self.order.push_back(identity);
         self.seen.insert(identity)
     }
-}
-
-/// An identity is a keyed hash already: its first bytes are as good as any.
-#[derive(Debug, Default)]
-struct Prefix(u64);
-
-impl Hasher for Prefix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    // The length that goes before the bytes of an array says nothing.
-    fn write_usize(&mut self, _: usize) {}
 }
 
 #[cfg(test)]

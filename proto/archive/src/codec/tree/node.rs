@@ -1,7 +1,6 @@
 //! Nodes as they lie in memory, and those that are known of an account.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use atproto::Tid;
@@ -9,6 +8,7 @@ use atproto::mst::{self, DEPTH_MAX};
 
 use super::super::write::{self, Digest};
 use super::Tree;
+use crate::prefix::ByPrefix;
 
 /// A node, taken apart. The keys lie one behind the other: that is one piece of memory a node.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -145,25 +145,6 @@ impl Node {
     }
 }
 
-/// A digest is a hash already: its first bytes are as good as any.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Prefix(u64);
-
-impl Hasher for Prefix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    // The length that goes before the bytes of an array says nothing.
-    fn write_usize(&mut self, _: usize) {}
-}
-
 /// What a segment ends with for an account: its last rev, and of its last tree the nodes that are
 /// known. It follows from the events alone, however they are encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -188,7 +169,7 @@ impl Base {
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     pub(super) list: Vec<Arc<Node>>,
-    pub(super) by_digest: HashMap<Digest, usize, BuildHasherDefault<Prefix>>,
+    pub(super) by_digest: HashMap<Digest, usize, ByPrefix>,
     pub(super) root: Option<Digest>,
 }
 
@@ -212,7 +193,7 @@ impl Nodes {
     pub(crate) fn end(&self, rev: Option<Tid>) -> Option<Base> {
         let root = self.root?;
         let mut base = Base { rev, root, nodes: Vec::new() };
-        let (mut next, mut met) = (vec![root], HashSet::<_, BuildHasherDefault<Prefix>>::default());
+        let (mut next, mut met) = (vec![root], HashSet::<_, ByPrefix>::default());
         while let Some(digest) = next.pop() {
             let Some(node) = self.get(Some(&digest)).and_then(|at| self.list.get(at)) else {
                 continue;
