@@ -103,8 +103,8 @@ soak: SECONDS := 1800
 soak: CHURN := 20
 soak: siege-tap ## siege-tap for 30 minutes, with hosts that come and go: memory ends where it began
 
-profile: setup ## Where a stage alone spends its time, on a recorded stream (STAGE=sig-verify)
-	@STAGE=$(STAGE) pipelines/profile
+profile: build ## Where a stage alone spends its time, on a recorded stream (STAGE=sig-verify)
+	@BIN=$(RELEASE) STAGE=$(STAGE) pipelines/profile
 
 bench-delay: build ## What our own chain adds, socket to verdict, at 1,000, 3,000 and 10,000 events/s
 	@BIN=$(RELEASE) pipelines/delay

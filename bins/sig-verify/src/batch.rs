@@ -15,7 +15,7 @@ mod crew;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-use atproto::event::Event;
+use atproto::event::{Event, Places};
 use atproto::{Cid, PlcDid, Tid};
 use frame::verdict::Verdict;
 use frame::{Frame, HostId};
@@ -36,11 +36,9 @@ const FEW: usize = 2;
 /// What a signed event says of itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outline {
-    did_at: usize,
-    did_bytes: usize,
+    places: Places,
     pub(crate) rev: Tid,
-    /// The commit, where the envelope names it.
-    pub(crate) commit: Option<Cid>,
+    pub(crate) commit: Cid,
     pub(crate) step: Step,
 }
 
@@ -57,6 +55,8 @@ pub(crate) struct Proved {
 /// An event of a batch.
 struct Work {
     from: usize,
+    /// Where the event itself begins, in the frame.
+    body: usize,
     to: usize,
     host: HostId,
     outline: Option<Outline>,
@@ -85,21 +85,17 @@ pub(crate) struct Batch {
 }
 
 impl Outline {
-    /// Of an event that can be proved beforehand.
+    /// Of an event that can be proved beforehand: a commit. Others are few.
     fn of(body: &[u8], event: &Event<'_>) -> Option<Outline> {
-        let (did, rev) = (event.did()?, event.rev()?.parse().ok()?);
-        let did_at = (did.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
-        let commit = match event {
-            Event::Commit(commit) => Some(commit.commit),
-            _ => None,
-        };
-        Some(Outline { did_at, did_bytes: did.len(), rev, commit, step: Step::of(event) })
+        let Event::Commit(commit) = event else { return None };
+        let rev = commit.rev.parse().ok()?;
+        let places = Places::of(body, commit)?;
+        Some(Outline { places, rev, commit: commit.commit, step: Step::of(event) })
     }
 
-    /// The account.
-    pub(crate) fn did<'a>(&self, frame: &Frame<'a>) -> Option<&'a str> {
-        let did = frame.body().get(self.did_at..)?.get(..self.did_bytes)?;
-        std::str::from_utf8(did).ok()
+    /// The account. `body` is that of the event.
+    pub(crate) fn did<'a>(&self, body: &'a [u8]) -> Option<&'a str> {
+        self.places.repo(body)
     }
 }
 
@@ -107,16 +103,16 @@ impl Lane {
     fn prove(&mut self) {
         let Lane { bytes, works, proof } = self;
         for work in works {
-            let frame = bytes.get(work.from..work.to).and_then(reread);
-            if let (Some(frame), Some(given)) = (frame, work.given) {
-                work.proved = prove(proof, &frame, given);
+            if let (Some(outline), Some(given)) = (&work.outline, work.given) {
+                let frame = bytes.get(work.from..work.to).and_then(reread);
+                work.proved = frame.and_then(|frame| prove(proof, &frame, outline, given));
             }
         }
     }
 }
 
-fn prove(proof: &mut Proof, frame: &Frame<'_>, given: Given) -> Option<Proved> {
-    let event = verify::open(frame.body()).ok()?;
+fn prove(proof: &mut Proof, frame: &Frame<'_>, outline: &Outline, given: Given) -> Option<Proved> {
+    let event = Event::Commit(outline.places.commit(frame.body())?);
     match proof.examine(frame, event) {
         Err(verdict) => Some(Proved { head: Err(verdict), given: None, verdict: None }),
         Ok(claim) => {
@@ -161,10 +157,10 @@ impl Batch {
         let outline = event.and_then(|event| Outline::of(frame.body(), &event));
         let (mut number, mut kept) = (0, None);
         if let Some(outline) = outline
-            && let Some(did) = outline.did(frame)
+            && let Some(did) = outline.did(frame.body())
             && !hold.waits_for(did)
-            && judge.is_new(did, outline.rev, outline.commit)
-            && outline.commit.is_none_or(|commit| self.commits.insert(commit))
+            && judge.is_new(did, outline.rev, &outline.commit)
+            && self.commits.insert(outline.commit)
         {
             number = self.hash.hash_one(did) as usize % self.crew.lanes();
             kept = Some(outline);
@@ -173,7 +169,9 @@ impl Batch {
         let from = lane.bytes.len();
         lane.bytes.extend_from_slice(frame.bytes());
         let (to, host) = (lane.bytes.len(), frame.header.host);
-        lane.works.push(Work { from, to, host, outline: kept, given: None, proved: None });
+        // The body stands between the header and the sections.
+        let body = from + (frame.body().as_ptr() as usize - frame.bytes().as_ptr() as usize);
+        lane.works.push(Work { from, body, to, host, outline: kept, given: None, proved: None });
         self.order.push((number, lane.works.len() - 1));
         self.bytes += to - from;
     }

@@ -79,7 +79,7 @@ impl<'a> View<'a> {
     }
 
     /// The keys that count for a commit of that time, the older first.
-    pub(crate) fn periods_at(&self, rev_ms: u64) -> impl Iterator<Item = Period> + use<'a> {
+    pub(crate) fn periods_at(&self, rev_ms: u64) -> impl Iterator<Item = Period> + Clone + use<'a> {
         let periods = match self {
             View::Index(entry) => Periods::Index(entry.history()),
             View::Answer(identity) if identity.periods.is_empty() => {

@@ -106,10 +106,10 @@ impl Judge {
         proved: &Proved,
     ) -> Option<(&'a str, Decision)> {
         let Outline { rev, commit, step, .. } = *outline;
-        let did = outline.did(frame)?;
+        let did = outline.did(frame.body())?;
         self.time_ns = frame.header.time_ns;
         let mut standing = self.standing(did, frame.header.time_ns);
-        if commit.is_some_and(|commit| self.is_repeat(&mut standing, did, rev, &commit)) {
+        if self.is_repeat(&mut standing, did, rev, &commit) {
             return Some((did, Decision::Settled(Verdict::unchecked(Rule::REPEAT))));
         }
         let head = match proved.head {
@@ -135,10 +135,10 @@ impl Judge {
         holds.then_some((did, decision))
     }
 
-    /// Whether a signed event says something new, by what is known.
-    pub(crate) fn is_new(&mut self, did: &str, rev: Tid, commit: Option<Cid>) -> bool {
+    /// Whether a commit says something new, by what is known.
+    pub(crate) fn is_new(&mut self, did: &str, rev: Tid, commit: &Cid) -> bool {
         let mut standing = self.standing(did, 0);
-        !commit.is_some_and(|commit| self.is_repeat(&mut standing, did, rev, &commit))
+        !self.is_repeat(&mut standing, did, rev, commit)
     }
 
     fn standing(&mut self, did: &str, received_ns: u64) -> Standing {

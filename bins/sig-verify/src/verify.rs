@@ -285,7 +285,7 @@ impl Proof {
         signed: &SignedClaim<'_>,
         foreign: bool,
         present: Option<[u8; keys::KEY_BYTES]>,
-        keys: impl Iterator<Item = Period>,
+        keys: impl Iterator<Item = Period> + Clone,
     ) -> Verdict {
         if foreign && self.policy.foreign == Foreign::Refuse {
             return Verdict::refused(Rule::FOREIGN);
@@ -327,46 +327,41 @@ impl Proof {
     fn signature(
         &mut self,
         signed: &SignedClaim<'_>,
-        keys: impl Iterator<Item = Period>,
+        keys: impl Iterator<Item = Period> + Clone,
     ) -> Result<[u8; keys::KEY_BYTES], Rule> {
-        let mut why = None;
-        let mut tried = None;
-        for Period { key, status, .. } in keys {
-            if key.is_some() && key == tried {
-                continue;
-            }
-            tried = key;
-            match self.holds(signed, key, status) {
-                Ok(key) => return Ok(key),
-                // A signature that was looked at says more than a key that is not there.
-                Err(rule) if rank(rule) > why.map_or(0, rank) => why = Some(rule),
-                Err(_) => {}
+        // A key that another one comes behind refuses nothing, so nobody else is asked about it.
+        for bytes in keys.clone().filter_map(|period| period.key) {
+            let Ok(key) = PublicKey::from_bytes(&bytes) else { continue };
+            match self.verifier.is_by(&key, &signed.digest, signed.commit.sig) {
+                Ok(true) => return Ok(bytes),
+                Ok(false) => {}
+                Err(_) => self.disagreed = true,
             }
         }
+        // A signature that was looked at says more than a key that is not there.
+        let why = keys.map(|period| self.why_not(signed, &period)).max_by_key(|rule| rank(*rule));
         Err(why.unwrap_or(Rule::NO_KEY))
     }
 
-    fn holds(
-        &mut self,
-        signed: &SignedClaim<'_>,
-        key: Option<[u8; keys::KEY_BYTES]>,
-        status: Status,
-    ) -> Result<[u8; keys::KEY_BYTES], Rule> {
-        let bytes = key.ok_or(match status {
-            Status::UnknownKeyType => Rule::UNKNOWN_KEY_TYPE,
-            Status::Tombstoned => Rule::TOMBSTONED,
-            _ => Rule::NO_KEY,
-        })?;
-        let key = PublicKey::from_bytes(&bytes).map_err(|_| Rule::UNKNOWN_KEY_TYPE)?;
+    /// Why a key does not prove the commit.
+    fn why_not(&mut self, signed: &SignedClaim<'_>, period: &Period) -> Rule {
+        let Some(bytes) = period.key else {
+            return match period.status {
+                Status::UnknownKeyType => Rule::UNKNOWN_KEY_TYPE,
+                Status::Tombstoned => Rule::TOMBSTONED,
+                _ => Rule::NO_KEY,
+            };
+        };
+        let Ok(key) = PublicKey::from_bytes(&bytes) else { return Rule::UNKNOWN_KEY_TYPE };
         match self.verifier.verify(&key, &signed.digest, signed.commit.sig) {
-            Ok(()) => Ok(bytes),
-            Err(Reject::Disagreement) => {
+            Err(Reject::HighS) => Rule::HIGH_S,
+            Err(Reject::BadKey) => Rule::UNKNOWN_KEY_TYPE,
+            // That it holds now is a disagreement as well: nothing has changed since.
+            Ok(()) | Err(Reject::Disagreement) => {
                 self.disagreed = true;
-                Err(Rule::BAD_SIGNATURE)
+                Rule::BAD_SIGNATURE
             }
-            Err(Reject::HighS) => Err(Rule::HIGH_S),
-            Err(Reject::BadKey) => Err(Rule::UNKNOWN_KEY_TYPE),
-            Err(_) => Err(Rule::BAD_SIGNATURE),
+            Err(_) => Rule::BAD_SIGNATURE,
         }
     }
 
@@ -387,11 +382,20 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// The keys that may have signed a commit of that rev.
-fn candidates(keys: Keys, rev: Tid, view: View<'_>) -> impl Iterator<Item = Period> + use<'_> {
-    let present = (keys != Keys::History).then(|| view.present());
+/// The keys that may have signed a commit of that rev, most likely ones first: those of its time,
+/// then the present one where that is another.
+fn candidates(
+    keys: Keys,
+    rev: Tid,
+    view: View<'_>,
+) -> impl Iterator<Item = Period> + Clone + use<'_> {
     let at_rev = (keys != Keys::Current).then(|| view.periods_at(rev.micros() / 1000));
-    present.into_iter().chain(at_rev.into_iter().flatten()).take(KEYS_MAX)
+    let at_rev = at_rev.into_iter().flatten().take(KEYS_MAX - 1);
+    let present = (keys != Keys::History).then(|| view.present());
+    let present = present.filter(|present| {
+        present.key.is_none() || at_rev.clone().all(|period| period.key != present.key)
+    });
+    at_rev.chain(present)
 }
 
 /// Whether a PDS sends an event of an account that is not its own.

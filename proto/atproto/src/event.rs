@@ -21,9 +21,11 @@
 
 mod ops;
 mod parse;
+mod places;
 
 pub use ops::{Action, Op, Ops};
 pub use parse::parse;
+pub use places::Places;
 
 use crate::cbor::{self, Cause};
 use crate::cid::Cid;
@@ -269,6 +271,13 @@ pub fn fuzz_event(data: &[u8]) {
         assert!(data.get(at..at + blocks.len()) == Some(blocks), "blocks are elsewhere");
     }
     if let Event::Commit(commit) = event {
+        let moved = data.to_vec();
+        let again = Places::of(data, &commit).and_then(|places| places.commit(&moved));
+        let again = again.map(Event::Commit);
+        assert!(
+            format!("{again:?}") == format!("{:?}", parse(&moved).ok()),
+            "read anew it differs"
+        );
         assert!(commit.ops.count() == commit.ops.len(), "ops are lost on the way");
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Node<'a> {
         key.length = 0;
         let mut reader = Reader::new(block);
         let mut map = reader.map()?;
-        if map.left() != 2 || map.next_key(&mut reader)? != Some("e") {
+        if map.left() != 2 || map.next_name(&mut reader)? != Some(b"e") {
             return Err(Error::Fields { offset: 0 });
         }
         let left = reader.array()?;
@@ -122,7 +122,7 @@ impl<'a> Node<'a> {
             let entry = Entry::read(&mut reader)?;
             each(key.next(&entry, number)?, &entry);
         }
-        if map.next_key(&mut reader)? != Some("l") {
+        if map.next_name(&mut reader)? != Some(b"l") {
             return Err(Error::Fields { offset: 0 });
         }
         let left = reader.cid_or_null()?;

@@ -1,7 +1,7 @@
 //! The curve arithmetic, twice: the quick libraries in C ([`native`], with the feature of that
 //! name) and those in Rust alone ([`pure`]). Nothing else of this room knows a curve library.
 //!
-//! Every "no" of the quick ones is asked of the others too: what refuses an event for good must
+//! A "no" of the quick ones that refuses something for good is asked of the others too: it must
 //! not be one library's fault. Without the feature the Rust ones answer alone.
 
 #[cfg(feature = "native")]
@@ -70,7 +70,7 @@ pub(crate) fn compress(curve: Curve, point: &[u8]) -> Option<[u8; POINT_BYTES]> 
     pure::compress(curve, point)
 }
 
-/// Checks a compact signature over `digest`; `twice` asks both libraries of an acceptance too.
+/// Checks a compact signature over `digest`; `twice` says of which answers both libraries are asked.
 ///
 /// A signature whose `S` is high is checked in its low form, so that [`Reject::HighS`] is said
 /// of signatures that hold otherwise, and of no random bytes.
@@ -79,7 +79,7 @@ pub(crate) fn verify(
     parsed: &Parsed,
     digest: &[u8; 32],
     signature: &[u8],
-    twice: bool,
+    twice: impl Fn(bool) -> bool,
 ) -> Result<(), Reject> {
     let Parsed(Some(parsed)) = parsed else { return Err(Reject::BadKey) };
     let order = match key.curve() {
@@ -88,7 +88,7 @@ pub(crate) fn verify(
     };
     let (low, high) = lower(signature, order).ok_or(Reject::Malformed)?;
     let holds = quick::verify(parsed, digest, &low);
-    if cfg!(feature = "native") && (!holds || twice) {
+    if cfg!(feature = "native") && twice(holds) {
         let second = pure::parse(key).is_some_and(|key| pure::verify(&key, digest, &low));
         if second != holds {
             return Err(Reject::Disagreement);

@@ -74,9 +74,38 @@ impl Verifier {
         digest: &[u8; 32],
         signature: &[u8],
     ) -> Result<(), Reject> {
-        let twice =
+        self.ask(key, digest, signature, true)
+    }
+
+    /// Whether `signature` is `key`'s, as [`Self::verify`] says, where another key may be tried
+    /// next: a "no" is one library's, so it refuses nothing yet.
+    ///
+    /// # Errors
+    /// [`Reject::Disagreement`], if that was an acceptance of which both were asked.
+    pub fn is_by(
+        &mut self,
+        key: &PublicKey,
+        digest: &[u8; 32],
+        signature: &[u8],
+    ) -> Result<bool, Reject> {
+        match self.ask(key, digest, signature, false) {
+            Ok(()) => Ok(true),
+            Err(Reject::Disagreement) => Err(Reject::Disagreement),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        key: &PublicKey,
+        digest: &[u8; 32],
+        signature: &[u8],
+        no_twice: bool,
+    ) -> Result<(), Reject> {
+        let yes_twice =
             self.second_opinion.is_some_and(|every| self.accepted.is_multiple_of(every.get()));
         let slot = self.slot(key)?;
+        let twice = |holds: bool| if holds { yes_twice } else { no_twice };
         let verified = backend::verify(key, &slot.parsed, digest, signature, twice);
         self.accepted += u64::from(verified.is_ok());
         verified

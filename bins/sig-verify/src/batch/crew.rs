@@ -49,8 +49,7 @@ impl Crew {
         let Lane { bytes, works, .. } = self.lane(number)?;
         let work = works.get_mut(at)?;
         let outline = work.outline.as_ref()?;
-        let frame = super::reread(bytes.get(work.from..work.to)?)?;
-        let did = outline.did(&frame)?;
+        let did = outline.did(bytes.get(work.body..work.to)?)?;
         Some((work, did))
     }
 

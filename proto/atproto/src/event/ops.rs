@@ -73,14 +73,15 @@ impl<'a> Op<'a> {
         if !reader.is_next(b"\x66action") {
             return None;
         }
-        let known = [Action::Create, Action::Update, Action::Delete];
-        let action = known.into_iter().find(|action| {
-            // All three have six letters.
-            let mut ahead = *reader;
-            let is_it = ahead.is_next(b"\x66") && ahead.is_next(action.name().as_bytes());
-            *reader = if is_it { ahead } else { *reader };
-            is_it
-        })?;
+        let action = if reader.is_next(b"\x66create") {
+            Action::Create
+        } else if reader.is_next(b"\x66update") {
+            Action::Update
+        } else if reader.is_next(b"\x66delete") {
+            Action::Delete
+        } else {
+            return None;
+        };
         Some(Op { action, name: action.name(), path, cid, prev })
     }
 
@@ -114,8 +115,8 @@ impl<'a> Op<'a> {
 /// going through them cannot fail.
 #[derive(Debug, Clone, Copy)]
 pub struct Ops<'a> {
-    reader: Reader<'a>,
-    left: u64,
+    pub(super) reader: Reader<'a>,
+    pub(super) left: u64,
 }
 
 impl<'a> Ops<'a> {

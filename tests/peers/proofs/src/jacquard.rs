@@ -2,8 +2,6 @@
 //! `prevData`.
 
 use std::borrow::Cow;
-use std::pin::pin;
-use std::task::{Context as Task, Poll, Waker};
 
 use anyhow::{Context, Result, ensure};
 use atproto::Cid;
@@ -15,6 +13,7 @@ use jacquard_common::types::crypto::{KeyCodec, PublicKey};
 use jacquard_repo::commit::firehose::validate_v1_1;
 use keys::Curve;
 use smol_str::SmolStr;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::events::{Events, Signed};
 
@@ -26,6 +25,7 @@ pub struct Inductive {
 
 /// The commits that it can prove: nearly all. What it refuses is left out, and said.
 pub fn prepare(events: &Events) -> Result<Vec<Inductive>> {
+    let runtime = runtime()?;
     let mut all = Vec::new();
     let mut refused = 0;
     for signed in &events.signed {
@@ -34,7 +34,7 @@ pub fn prepare(events: &Events) -> Result<Vec<Inductive>> {
             continue;
         }
         let inductive = Inductive { commit: translate(&commit)?, key: key(signed) };
-        match validate(&inductive) {
+        match runtime.block_on(validate(&inductive)) {
             Ok(()) => all.push(inductive),
             Err(_) => refused += 1,
         }
@@ -45,19 +45,23 @@ pub fn prepare(events: &Events) -> Result<Vec<Inductive>> {
 }
 
 pub fn prove(all: &[Inductive]) -> Result<()> {
-    all.iter().try_for_each(validate)
+    runtime()?.block_on(async {
+        for inductive in all {
+            validate(inductive).await?;
+        }
+        Ok(())
+    })
 }
 
-/// It never waits: its storage is memory.
-fn validate(inductive: &Inductive) -> Result<()> {
-    let proof = pin!(validate_v1_1(&inductive.commit, &inductive.key));
-    match proof.poll(&mut Task::from_waker(Waker::noop())) {
-        Poll::Ready(proved) => {
-            proved.map_err(|error| anyhow::anyhow!("{error}"))?;
-            Ok(())
-        }
-        Poll::Pending => anyhow::bail!("it waits"),
-    }
+/// It reads trees in tasks of tokio's; on one thread, as the others.
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().build()?)
+}
+
+async fn validate(inductive: &Inductive) -> Result<()> {
+    let proved = validate_v1_1(&inductive.commit, &inductive.key).await;
+    proved.map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(())
 }
 
 fn key(signed: &Signed) -> PublicKey<'static> {
