@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::{Chain, json_lines, tool};
+use e2e::{Chain, Sim, json_lines, tool};
 use serde_json::Value;
 
 use crate::{Refnet, text};
@@ -194,4 +194,62 @@ fn an_old_archive_through_a_pipe_is_an_equal_new_one() {
         .stage("archive-pack", &["--out", &new, "--json"])
         .succeed();
     assert_eq!(json_lines(&output)[0]["events"], 0);
+}
+
+/// A network in which accounts are deleted, its index as it was while they were there, and an archive
+/// of all that it did.
+fn with_deleted(folder: &Path) -> [String; 2] {
+    let path = |name: &str| text(&folder.join(name)).to_owned();
+    let (ops, index, archive) = (path("ops.jsonl"), path("did.idx"), path("old"));
+    let mix = "all=0,create=60,delete=10,remove=3,birth=3";
+    let events = ["--accounts", "12", "--events", "500", "--backfill", "500", "--mix", mix];
+    let sim = Sim::start(&events);
+    let all = String::from_utf8(run("plc-fetch", &["--url", &sim.plc, "--allow-private"])).unwrap();
+    let there = all.lines().filter(|line| !line.contains("plc_tombstone"));
+    std::fs::write(&ops, there.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    run("index-build", &["--ops", &ops, "--out", &index]);
+    let host = &sim.hosts[0];
+    Chain::new()
+        .stage(
+            "pds-tap",
+            &["--allow-private", "--cursor", "0", "--until-idle", "2", "--host", host],
+        )
+        .stage("sig-verify", &["--index", &index, "--pass-all"])
+        .stage("archive-pack", &["--out", &archive, "--level", "1", "--unproved", "--seal"])
+        .succeed();
+    [archive, index]
+}
+
+#[test]
+fn what_is_left_of_a_deleted_account_is_proved_by_its_signatures() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, index] = with_deleted(folder.path());
+    let new = text(&folder.path().join("new")).to_owned();
+    let replay = Chain::new()
+        .stage("archive-cat", &[&old])
+        .stage("sig-verify", &["--index", &index, "--pass-all"]);
+    let judge = || -> Vec<Value> {
+        let judged = replay.clone().stage("frame-cat", &["--events"]).succeed();
+        let signed = |line: &Value| line["type"] == "#commit" || line["type"] == "#sync";
+        json_lines(&judged).into_iter().filter(signed).collect()
+    };
+    let notes = |line: &Value, name: &str| {
+        line["notes"].as_array().is_some_and(|notes| notes.iter().any(|note| note == name))
+    };
+    let before = judge();
+    assert!(before.iter().all(|line| line["verdict"] == "ok" && !notes(line, "no-tree")));
+    run("archive-compact", &[&old, "--grace", "0s", "--level", "1"]);
+    let after = judge();
+    assert_eq!(after.len(), before.len());
+    let bare = after.iter().filter(|line| notes(line, "no-tree")).count();
+    assert!(bare > 10, "{bare} commits have no tree left");
+    for line in &after {
+        assert_eq!(line["verdict"], "ok", "{line}");
+        let redacted = line["flags"].as_array().is_some_and(|flags| !flags.is_empty());
+        assert!(redacted || !notes(line, "no-tree"), "{line}");
+    }
+    // So they go into another archive, which holds as the first one does.
+    replay.stage("archive-pack", &["--out", &new, "--level", "1"]).succeed();
+    run("archive-check", &[&old]);
+    run("archive-check", &[&new]);
 }

@@ -23,7 +23,7 @@ pub fn tool(name: &str) -> Command {
 }
 
 /// Stages from left to right, as in a shell.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Chain {
     stages: Vec<(String, Vec<String>)>,
 }

@@ -211,8 +211,9 @@ impl Pack<'_> {
     }
 
     fn put(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
-        let is_event = frame.header.kind == Kind::EVENT;
-        if is_event && !self.refusals.takes(frame) {
+        // A repository that was not proved would have records gone that are there.
+        let is_judged = matches!(frame.header.kind, Kind::EVENT | Kind::REPO);
+        if is_judged && !self.refusals.takes(frame) {
             return Ok(());
         }
         match self.writer.put(frame)? {

@@ -1,8 +1,10 @@
 //! `--resume ARCHIVE`: what an archive says of the accounts, as of its last mark.
 //!
 //! What it holds behind its last mark comes again, since that mark is where hosts are resumed: it
-//! is left out, so that it is judged as it was the first time. What the archive learns later is kept
-//! here in memory and dies with the process, as the next start learns it from the archive.
+//! is left out, so that it is judged as it was the first time. Repositories that were fetched
+//! (`repo` frames) come from nowhere again and count wherever they lie: what comes again and is in
+//! one already is a repeat, as it was then. What the archive learns later is kept here in memory
+//! and dies with the process, as the next start learns it from the archive.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,9 +12,11 @@ use std::path::Path;
 use anyhow::Context;
 use archive::{Event as Stored, Found, Query, Reader};
 use atproto::event::{self, Event};
-use atproto::{car, commit};
+use atproto::{Cid, Tid, car, commit};
 use cli::Cli;
 use frame::host::Role;
+use frame::verdict::{self, Status};
+use frame::{Frame, Kind};
 
 use crate::heads::{Account, Head, Heads, HostKey};
 
@@ -33,18 +37,22 @@ pub(crate) fn read(dir: &Path, heads: &mut Heads, cli: &Cli) -> anyhow::Result<(
         .collect();
     let mut reader = Reader::open(dir).with_context(name)?;
     let mut scan = reader.scan(Query::default());
-    let mut events = 0u64;
+    let (mut events, mut repos) = (0u64, 0u64);
     while let Some(found) = scan.next().with_context(name)? {
         match found {
             Found::Event(stored) if is_behind(&marks, &stored) && stored.proof().is_some() => {
                 events += 1;
                 learn(heads, &stored);
             }
+            Found::Note(note) if note.frame().header.kind == Kind::REPO => {
+                repos += 1;
+                learn_repo(heads, &note.frame());
+            }
             Found::Damage(damage) => cli.warn(format_args!("{}: {damage}", name())),
             _ => {}
         }
     }
-    cli.info(format_args!("{}: {events} events up to its last mark", name()));
+    cli.info(format_args!("{}: {events} events up to its last mark, {repos} repos", name()));
     Ok(())
 }
 
@@ -65,12 +73,28 @@ fn learn(heads: &mut Heads, stored: &Stored<'_>) {
         Event::Account(_) => Account { away: Some(HostKey::of(&stored.from.name)), ..before },
         _ => match head(&event) {
             Some(head) if before.head.is_none_or(|before| before.rev < head.rev) => {
-                Account { head: Some(head), ..before }
+                Account { head: Some(head), healed: false, ..before }
             }
             _ => return,
         },
     };
     heads.put(did, account);
+}
+
+/// Learns a repository that was fetched and proved.
+fn learn_repo(heads: &mut Heads, frame: &Frame<'_>) {
+    let verdict = verdict::read(frame).ok().flatten();
+    if verdict.is_none_or(|verdict| verdict.status != Status::Ok) {
+        return;
+    }
+    let Ok((repo, _)) = frame::repo::read(frame) else { return };
+    let cids = (Cid::from_slice(&repo.commit), Cid::from_slice(&repo.data));
+    let (Ok(commit), Ok(data)) = cids else { return };
+    let before = heads.get(repo.did);
+    let head = Head { rev: Tid(repo.rev), commit, data };
+    if before.head.is_none_or(|before| before.rev < head.rev) {
+        heads.put(repo.did, Account { head: Some(head), healed: true, ..before });
+    }
 }
 
 /// The head that a proved event made its account's.

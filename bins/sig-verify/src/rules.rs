@@ -172,6 +172,21 @@ pub(crate) fn inversion(
     }
 }
 
+/// `bad-repo` and `bad-path`: the records of a `repo` frame are those of the tree under `data`, all
+/// of them and no others.
+pub(crate) fn whole_repo(data: &Cid, mut paths: frame::repo::Paths<'_>) -> Result<(), Rule> {
+    let mut records = Vec::new();
+    while let Some((path, cid)) = paths.next() {
+        if !std::str::from_utf8(path).is_ok_and(syntax::is_path) {
+            return Err(Rule::BAD_PATH);
+        }
+        let cid = Cid::from_slice(&cid).map_err(|_| Rule::BAD_REPO)?;
+        records.push((Box::<[u8]>::from(path), cid));
+    }
+    let root = mst::root(records.iter().map(|(path, cid)| (&**path, *cid)));
+    if root == *data { Ok(()) } else { Err(Rule::BAD_REPO) }
+}
+
 /// `legacy`: a commit says what was before it, so that its ops can be undone; or it does not, and
 /// may.
 pub(crate) fn has_before(commit: &Commit<'_>, legacy: Legacy) -> Result<bool, Rule> {

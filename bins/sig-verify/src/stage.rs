@@ -2,8 +2,8 @@
 //!
 //! What is promised to the stages behind: the events of one account keep their order; a mark, or
 //! a `hole`, goes on only when every event before it has been sent or dropped for good; a new
-//! beginning of the stream (a magic), a host id that changes its meaning, and frames of kinds
-//! that are not known here go on only when nothing is held.
+//! beginning of the stream (a magic), a host id that changes its meaning, a `repo` frame, and frames
+//! of kinds that are not known here go on only when nothing is held.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ use crate::waiting::Waiting;
 
 /// How long input is waited for before answers are looked for again, while events are held.
 const GLANCE: Duration = Duration::from_millis(10);
+
+/// How often somebody is asked about the account of a `repo` frame: for its key, and for former ones.
+const REPO_QUESTIONS_MAX: usize = 3;
 
 /// Everything between input and output.
 pub(crate) struct Stage<'c> {
@@ -131,11 +134,36 @@ impl Stage<'_> {
                 Ok(())
             }
             Kind::MARK | Kind::HOLE => self.pass_gate(frame),
+            Kind::REPO => self.repo(frame),
             _ => {
                 self.drain()?;
                 self.output.put(frame)
             }
         }
+    }
+
+    /// Proves a repository that came in. It is one of few, so nothing goes by meanwhile.
+    fn repo(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        self.drain()?;
+        self.judge.hurries = true;
+        let there_ns = cli::now_ns();
+        let mut verdict = Verdict::unchecked(Rule::NO_ANSWER);
+        for _ in 0..REPO_QUESTIONS_MAX {
+            match self.judge.decide_repo(frame, there_ns) {
+                (_, Decision::Settled(settled)) => {
+                    verdict = settled;
+                    break;
+                }
+                (did, Decision::Later(_, whom)) => self.judge.ask(did, Decision::Ask(whom)),
+                (did, other) => self.judge.ask(did, other),
+            }
+            while self.judge.identities.is_asked() {
+                self.wait()?;
+            }
+        }
+        self.judge.hurries = false;
+        self.judge.check()?;
+        self.settle(frame, &verdict)
     }
 
     /// Lets a mark go on, or a hole: what came before it is known by then, so its host's list can be

@@ -214,6 +214,10 @@ impl Proof {
             }
         }
         noted |= if rules::has_before(commit, self.policy.legacy)? { 0 } else { notes::LEGACY };
+        // Of an account that was forgotten its signed commits are left, without their trees.
+        if redacted && self.blocks.get(frame.body(), &signed.commit.data).is_none() {
+            noted |= notes::NO_TREE;
+        }
         Ok(Claim { signed: Some(signed), notes: noted, ..Claim::unsigned(frame, event) })
     }
 
@@ -367,6 +371,9 @@ impl Proof {
 
     fn tree(&mut self, claim: &Claim<'_>, signed: &SignedClaim<'_>) -> Result<(), Rule> {
         let Event::Commit(commit) = &claim.event else { return Ok(()) };
+        if claim.notes & notes::NO_TREE != 0 {
+            return Ok(());
+        }
         let (blocks, data) = (self.blocks.of(claim.body), &signed.commit.data);
         if claim.notes & notes::LEGACY == 0 {
             return rules::inversion(&mut self.undo, commit, data, &blocks);

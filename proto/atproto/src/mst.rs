@@ -2,15 +2,18 @@
 //!
 //! A node is strict DAG-CBOR: `e`, an array of entries, and `l`, the link to the
 //! subtree before the first entry or `null`. An entry is `k` (bytes: the key
-//! behind what it shares with the key before), `p` (how many bytes it shares),
-//! `t` (link to the subtree behind it or `null`) and `v` (link to the record).
+//! behind what it shares with the key before), `p` (how many bytes it shares, and
+//! no fewer than it does), `t` (link to the subtree behind it or `null`) and `v`
+//! (link to the record).
 //! Unknown fields are refused: nobody could build the same node again.
 //!
 //! An event carries some nodes only, so every walk ends in a value, in absence,
 //! or in [`Error::MissingBlock`], which is no proof of anything.
 
+mod build;
 mod undo;
 
+pub use build::root;
 pub use undo::{Fault, Undo};
 
 use sha2::{Digest, Sha256};
@@ -57,6 +60,15 @@ pub enum Error {
         /// Which entry.
         entry: u64,
     },
+    /// An entry shares more with the key before than it says: the same node has another form.
+    #[error("tree node: entry {entry} repeats what it shares with the one before")]
+    Prefix {
+        /// Which entry.
+        entry: u64,
+    },
+    /// A key in another layer than its hash says, or outside the gap of its subtree.
+    #[error("tree: a key is not in its place")]
+    Place,
     /// More than [`ENTRIES_MAX`].
     #[error("tree node of {0} entries is over {ENTRIES_MAX}")]
     Entries(u64),
@@ -223,6 +235,9 @@ impl Key {
         }
         if entry.suffix <= tail {
             return Err(Error::Order { entry: number });
+        }
+        if !tail.is_empty() && entry.suffix.first() == tail.first() {
+            return Err(Error::Prefix { entry: number });
         }
         if let Some(place) = self.bytes.get_mut(entry.shared..length) {
             place.copy_from_slice(entry.suffix);

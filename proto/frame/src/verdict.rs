@@ -140,6 +140,8 @@ rules! {
     FOREIGN = 37, "foreign";
     /// It does not continue what the account did last, and what is missing could not be fetched yet.
     GAP = 38, "gap";
+    /// A `repo` frame whose records are not those of the tree that its commit names.
+    BAD_REPO = 39, "bad-repo";
 }
 
 impl std::fmt::Display for Rule {
@@ -166,14 +168,18 @@ pub mod notes {
     /// It does not continue what the account did last.
     pub const GAP: u32 = 1 << 5;
 
+    /// It was redacted and has nothing of its tree left: its signature was proved, and no more.
+    pub const NO_TREE: u32 = 1 << 6;
+
     /// Bits and the names that every tool shows.
-    pub const NAMES: [(u32, &str); 6] = [
+    pub const NAMES: [(u32, &str); 7] = [
         (FOREIGN, "foreign"),
         (FORMER_KEY, "former-key"),
         (ODD_RECORD, "odd-record"),
         (LEGACY, "legacy"),
         (FIRST, "first"),
         (GAP, "gap"),
+        (NO_TREE, "no-tree"),
     ];
 }
 

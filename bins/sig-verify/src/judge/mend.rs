@@ -1,16 +1,18 @@
-//! Whole repositories: proved, passed on as `repo` frames, and the chain taken up from there.
+//! Whole repositories: proved, passed on as `repo` frames, and the chain taken up from there. One
+//! that comes in as a frame, from an archive or another verifier, is proved as anything else is.
 
-use atproto::Tid;
+use atproto::commit::Signed;
 use atproto::repo::Repo;
+use atproto::{Cid, Tid};
 use frame::host::{Host, Role};
 use frame::repo::Records;
-use frame::verdict::{Status, Verdict};
-use frame::{HostId, Tag};
+use frame::verdict::{Rule, Status, Verdict};
+use frame::{Frame, HostId, Tag};
 
 use super::Judge;
 use crate::heads::{Account, Head};
 use crate::hold::reread;
-use crate::identity::{Decision, Home};
+use crate::identity::{Decision, Home, View};
 use crate::rules;
 
 /// Questions to hosts at a time that nobody waits for.
@@ -42,6 +44,36 @@ impl Judge {
         self.heal.put_frame(frame);
         self.change(did, &account, Account { head: Some(head), healed: true, ..account });
         Some(())
+    }
+
+    /// What can be said at present of a `repo` frame that was there by then (unix ns), and whose it
+    /// is. One that is proved has become its account's head.
+    pub(crate) fn decide_repo<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        there_ns: u64,
+    ) -> (&'a str, Decision) {
+        self.time_ns = frame.header.time_ns;
+        let (did, signed, head) = match open(frame) {
+            Ok(opened) => opened,
+            Err(rule) => return ("", Decision::Settled(Verdict::refused(rule))),
+        };
+        let account = self.heads.get(did);
+        if let Some(known) = account.head.filter(|known| head.rev <= known.rev) {
+            let verdict = match known.commit == head.commit {
+                true => Verdict::unchecked(Rule::REPEAT),
+                false => Verdict::refused(Rule::STALE_REV),
+            };
+            return (did, Decision::Settled(verdict));
+        }
+        let proof = &mut self.proof;
+        let received_ns = frame.header.time_ns.min(there_ns);
+        let judge = |view: View<'_>| proof.judge_commit(signed, head, view);
+        let decision = self.identities.decide(did, received_ns, judge);
+        if let Decision::Settled(Verdict { status: Status::Ok, .. }) = decision {
+            self.change(did, &account, Account { head: Some(head), healed: true, ..account });
+        }
+        (did, decision)
     }
 
     /// Asks a host that could not send everything which of its accounts have moved on.
@@ -86,6 +118,28 @@ impl Judge {
         self.heal.is_on()
             && (self.heal.is_busy() || self.asker.as_ref().is_some_and(|asker| asker.pending() > 0))
     }
+}
+
+/// Reads a `repo` frame, and asks of it all that does not hinge on the account's identity.
+fn open<'a>(frame: &Frame<'a>) -> Result<(&'a str, Signed<'a>, Head), Rule> {
+    let (repo, paths) = frame::repo::read(frame).map_err(|_| Rule::BAD_FRAME)?;
+    rules::did(repo.did)?;
+    let commit = Cid::from_slice(&repo.commit).map_err(|_| Rule::BAD_CID)?;
+    if !commit.is_of(repo.block) {
+        return Err(Rule::BAD_CID);
+    }
+    let signed = rules::commit_form(repo.block)?;
+    rules::same_did(&signed, repo.did)?;
+    let rev = rules::rev(signed.rev)?;
+    if rev != Tid(repo.rev) {
+        return Err(Rule::REV_MISMATCH);
+    }
+    rules::rev_time(rev, frame.header.time_ns)?;
+    if signed.data.as_bytes() != &repo.data {
+        return Err(Rule::BAD_REPO);
+    }
+    rules::whole_repo(&signed.data, paths)?;
+    Ok((repo.did, signed, Head { rev, commit, data: signed.data }))
 }
 
 fn frame_of(

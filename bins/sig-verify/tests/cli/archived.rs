@@ -30,7 +30,7 @@ fn judge(bench: &Bench, archive: &Path, input: &[u8]) -> Vec<u8> {
 }
 
 /// Stores what was judged, as `archive-pack` does.
-fn store(archive: &Path, judged: &[u8]) {
+pub fn store(archive: &Path, judged: &[u8]) {
     let mut writer = Writer::open(archive, Options::default()).unwrap();
     let (mut decoder, mut rest) = (Decoder::default(), judged);
     while let Some((item, used)) = decoder.next(rest).unwrap() {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use frame::host::{HostTable, Role};
 use frame::verdict::{self, Status, Verdict};
@@ -158,6 +159,8 @@ pub struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     frames: std::sync::mpsc::Receiver<Seen>,
+    /// What it wrote, up to the last whole frame.
+    written: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running {
@@ -166,6 +169,8 @@ impl Running {
         let stdin = child.stdin.take();
         let mut stdout = child.stdout.take().unwrap();
         let (sender, frames) = std::sync::mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&written);
         std::thread::spawn(move || {
             let (mut bytes, mut told) = (Vec::new(), 0);
             let mut room = [0; 1 << 16];
@@ -173,13 +178,14 @@ impl Running {
                 bytes.extend_from_slice(&room[..count]);
                 let whole = whole(&bytes);
                 let (seen, _) = decode(&bytes[..whole]);
+                *all.lock().unwrap() = bytes[..whole].to_vec();
                 for frame in seen.into_iter().skip(told) {
                     told += 1;
                     let _ = sender.send(frame);
                 }
             }
         });
-        Running { child, stdin, frames }
+        Running { child, stdin, frames, written }
     }
 
     pub fn feed(&mut self, bytes: &[u8]) {
@@ -208,6 +214,14 @@ impl Running {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.frames.iter().collect()
+    }
+
+    /// Kills it at once, and gives the stream that it had written by then.
+    pub fn kill_for_stream(mut self) -> Vec<u8> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.frames.iter().for_each(drop);
+        self.written.lock().unwrap().clone()
     }
 
     /// Ends the input, and waits for a clean end.

@@ -1,14 +1,16 @@
 //! Gaps, and how the account's own host closes them.
 
-use atproto::Tid;
+use atproto::{Cid, Tid};
 use frame::Kind;
+use frame::repo::Records;
 use serde_json::json;
 
 use crate::activity;
+use crate::archived;
 use crate::chain;
 use crate::directory::Reply;
 use crate::forge::{Draft, Secret};
-use crate::harness::{self, Stream};
+use crate::harness::{self, Running, Stream};
 
 /// An account with a chain of commits, at a host that is its directory too.
 struct Bench {
@@ -45,7 +47,10 @@ impl Bench {
     fn run(&self, options: &[&str], input: &[u8]) -> Vec<String> {
         let url = &self.host.directory.url;
         let args = ["--resolve", url, "--allow-private", "--pass-all", "--heal"];
-        let output = harness::run(&[&args[..], options].concat(), input);
+        self.said(&harness::run(&[&args[..], options].concat(), input))
+    }
+
+    fn said(&self, output: &std::process::Output) -> Vec<String> {
         assert_eq!(output.status.code(), Some(0), "{}", harness::text(&output.stderr));
         let (seen, ended) = harness::decode(&output.stdout);
         assert!(ended);
@@ -195,6 +200,113 @@ fn a_healed_account_is_known_to_the_next_run() {
     bench.has(Reply::Status(404));
     // What the repository held is a repeat still, and what follows it follows.
     assert_eq!(bench.judge(&options, &[4, 6, 7]), [REPEAT, "ok", "ok", "mark"]);
+}
+
+#[test]
+fn a_healed_account_is_known_from_the_archive_after_a_kill() {
+    let bench = Bench::new();
+    bench.is_at(5);
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("archive");
+    let options = ["--resume", harness::path(&archive)];
+    let url = &bench.host.directory.url;
+    let args = ["--resolve", url, "--allow-private", "--heal"];
+    let mut running = Running::start(&[&args[..], &options].concat());
+    let mut stream = bench.stream();
+    for number in [1, 5] {
+        stream.event(1, number, &bench.event(number as usize));
+    }
+    stream.mark(5);
+    running.feed(&stream.bytes);
+    while running.next().kind != Kind::MARK {}
+    let judged = running.kill_for_stream();
+    archived::store(&archive, &judged);
+    bench.has(Reply::Status(404));
+    // What the repository held is a repeat still, and what follows it follows.
+    assert_eq!(bench.judge(&options, &[4, 5, 6, 7]), [REPEAT, REPEAT, "ok", "ok", "mark"]);
+    // An event behind the repository takes its place: what is earlier than that is stale.
+    let mut stream = bench.stream();
+    stream.event(1, 6, &bench.event(6));
+    stream.mark(6);
+    archived::store(&archive, &harness::run(&[&args[..], &options].concat(), &stream.end()).stdout);
+    assert_eq!(bench.judge(&options, &[5, 6, 7]), ["refused stale-rev", REPEAT, "ok", "mark"]);
+}
+
+/// A `repo` frame of that state of the account, with these records.
+fn repo(draft: &Draft, records: &[(&str, Cid)]) -> Vec<u8> {
+    let mut made = Records::default();
+    records.iter().for_each(|(path, cid)| made.add(path.as_bytes(), cid.as_bytes()));
+    let (did, rev) = (&*draft.object.did, draft.object.rev.parse::<Tid>().unwrap().0);
+    let (commit, data) = (*draft.commit.as_bytes(), *draft.object.data.as_bytes());
+    let said = frame::repo::Repo { did, rev, commit, data, block: &draft.blocks[0].1 };
+    let (mut plain, mut judged) = (Vec::new(), Vec::new());
+    frame::repo::put(&mut plain, harness::NOW_NS, &said, &made).unwrap();
+    let mut decoder = frame::Decoder::default();
+    decoder.next(&frame::MAGIC).unwrap();
+    let Some((frame::Item::Frame(frame), _)) = decoder.next(&plain).unwrap() else { panic!() };
+    // It says that it was proved.
+    let ok = frame::verdict::Verdict::ok(Some([1; 34])).to_bytes();
+    frame::put_with(&mut judged, &frame, frame::Tag::VERDICT, &ok).unwrap();
+    judged
+}
+
+#[test]
+fn a_repository_that_comes_in_is_proved_anew() {
+    let bench = Bench::new();
+    let judge = |between: &[Vec<u8>]| {
+        let mut stream = bench.stream();
+        stream.event(1, 1, &bench.event(1));
+        between.iter().for_each(|frame| stream.bytes.extend_from_slice(frame));
+        stream.event(1, 6, &bench.event(6));
+        let args = ["--resolve", &bench.host.directory.url, "--allow-private", "--pass-all"];
+        let said = bench.said(&harness::run(&args, &stream.end()));
+        assert_eq!(said.len(), 2 + between.len());
+        assert_eq!(said[0], "ok first");
+        said[1..].to_vec()
+    };
+    let draft = &bench.chain[4];
+    let (path, cid) = (&*draft.ops[0].path, draft.ops[0].cid.unwrap());
+    let whole = repo(draft, &[(path, cid)]);
+    // It is the head, and what follows it follows; the account is asked about by itself.
+    assert_eq!(judge(std::slice::from_ref(&whole)), ["repo ok", "ok"]);
+    assert_eq!(judge(&[whole.clone(), whole]), ["repo ok", "repo unchecked repeat", "ok"]);
+
+    let forged = |change: &dyn Fn(&mut Draft)| {
+        let mut draft = draft.clone();
+        change(&mut draft);
+        repo(&draft, &[(path, cid)])
+    };
+    let other = Secret::new(keys::Curve::K256, 9);
+    let early = Draft::new(&bench.host.did, &bench.host.secret, 0);
+    let later = Tid::new(harness::NOW_NS / 1000 + 300_000_001, 0).to_string();
+    for (rule, frame) in [
+        ("bad-repo", repo(draft, &[])),
+        ("bad-repo", repo(draft, &[(path, Cid::dag_cbor(b"other"))])),
+        ("bad-repo", repo(draft, &[(path, cid), ("z.z.z/1", cid)])),
+        ("bad-path", repo(draft, &[("z", cid)])),
+        ("bad-repo", forged(&|draft| draft.object.data = Cid::dag_cbor(b"other"))),
+        ("bad-signature", forged(&|draft| draft.sign(&other))),
+        ("bad-cid", forged(&|draft| draft.commit = Cid::dag_cbor(b"other"))),
+        ("bad-commit", forged(&|draft| draft.put_commit(b"\xa0".to_vec()))),
+        ("did-mismatch", forged(&|draft| draft.object.did = "did:web:other.example".into())),
+        ("bad-did", forged(&|draft| draft.object.did = "other".into())),
+        ("rev-mismatch", forged(&|draft| draft.object.rev = bench.chain[5].rev.clone())),
+        ("stale-rev", repo(&early, &[(&early.ops[0].path, early.ops[0].cid.unwrap())])),
+        ("future-rev", {
+            let mut draft = draft.clone();
+            draft.object.rev = later.clone();
+            draft.sign(&bench.host.secret);
+            repo(&draft, &[(path, cid)])
+        }),
+        ("bad-frame", {
+            let mut frame = Vec::new();
+            frame::put(&mut frame, &frame::Header::new(Kind::REPO, 6), b"repo").unwrap();
+            frame
+        }),
+    ] {
+        let said = judge(&[frame]);
+        assert_eq!(said, [format!("repo refused {rule}"), "ok gap".to_owned()]);
+    }
 }
 
 #[test]

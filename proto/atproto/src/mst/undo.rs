@@ -7,13 +7,16 @@
 //! needs a look into one ends in [`Error::MissingBlock`].
 //!
 //! The tree is opened node by node, changed in memory, and only what changed is
-//! written and hashed anew. Layers of keys are not checked, but for those of the
-//! operations: nodes that are not touched keep their hash, so a tree of another
-//! form comes out as what it was or not at all.
+//! written and hashed anew. What is looked into has to have a tree's form: the
+//! operations' keys in the layers of their hashes, the keys of a subtree in its
+//! gap, those of a node in their order. Layers of other keys are not checked: nodes
+//! that are not touched keep their hash, so a tree of another form comes out as what
+//! it was or not at all.
 
 mod insert;
 mod remove;
 
+use super::build::{put_entry, put_link};
 use super::{DEPTH_MAX, Error, Key, Node, Source, layer};
 use crate::cbor::write;
 use crate::cid::Cid;
@@ -141,7 +144,7 @@ impl Undo {
                 return Err(Fault::Op(*number));
             }
         }
-        Ok(self.name(Link::Open(top)))
+        Ok(self.name(Link::Open(top))?)
     }
 
     fn start(&mut self) {
@@ -273,10 +276,40 @@ impl Undo {
             if self.way.len() > DEPTH_MAX {
                 return Err(Error::Depth);
             }
-            let child = self.open(link, self.layer_of(at), blocks)?;
-            self.link(at, place, child);
-            at = child;
+            at = self.enter(at, place, link, blocks)?;
         }
+    }
+
+    /// Opens the subtree that stands at `place` in a node, and stays there. Its keys are between
+    /// those beside it.
+    fn enter(
+        &mut self,
+        at: u32,
+        place: usize,
+        link: Link,
+        blocks: &impl Source,
+    ) -> Result<u32, Error> {
+        let child = self.open(link, self.layer_of(at), blocks)?;
+        self.link(at, place, child);
+        let beside = |place: Option<usize>| match self.node(at).get(place?) {
+            Some(Item::Leaf(span, _)) => Some(self.key(*span)),
+            _ => None,
+        };
+        let (before, behind) = (beside(place.checked_sub(1)), beside(Some(place + 1)));
+        let mut keys = self.node(child).iter().filter_map(|item| match item {
+            Item::Leaf(span, _) => Some(self.key(*span)),
+            Item::Tree(_) => None,
+        });
+        let first = keys.next();
+        let last = keys.next_back().or(first);
+        let is_behind = first.zip(before).is_none_or(|(first, before)| before < first);
+        let is_before = last.zip(behind).is_none_or(|(last, behind)| last < behind);
+        if is_behind && is_before { Ok(child) } else { Err(Error::Place) }
+    }
+
+    /// Whether a key's layer is that of the node that it was found in.
+    fn check_layer(&self, at: u32, key: &[u8]) -> Result<(), Error> {
+        if layer(key) == self.layer_of(at) { Ok(()) } else { Err(Error::Place) }
     }
 
     /// Notes that a subtree has been opened, which changes nothing in it.
@@ -307,6 +340,7 @@ impl Undo {
         match self.node(at).get(place) {
             Some(Item::Leaf(span, found)) if Some(*found) == cid => {
                 let leaf = Item::Leaf(*span, prev);
+                self.check_layer(at, key)?;
                 if !unchanged {
                     for number in 0..self.way.len() {
                         let node = self.way.get(number).map_or(at, |(node, _)| *node);
@@ -323,17 +357,17 @@ impl Undo {
     }
 
     /// The name of a tree, what changed in it written anew. No deeper than the layers of a tree.
-    fn name(&mut self, link: Link) -> Cid {
+    fn name(&mut self, link: Link) -> Result<Cid, Error> {
         let at = match link {
-            Link::Closed(cid) => return cid,
+            Link::Closed(cid) => return Ok(cid),
             Link::Open(at) => at,
         };
         if let Some(cid) = self.nodes.get(at as usize).and_then(|node| node.cid) {
-            return cid;
+            return Ok(cid);
         }
         for place in 0..self.node(at).len() {
             if let Some(Item::Tree(link @ Link::Open(_))) = self.node(at).get(place).copied() {
-                let cid = self.name(link);
+                let cid = self.name(link)?;
                 if let Some(item) = self.change(at).and_then(|items| items.get_mut(place)) {
                     *item = Item::Tree(Link::Closed(cid));
                 }
@@ -341,14 +375,14 @@ impl Undo {
         }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        self.write(at, &mut out);
+        let written = self.write(at, &mut out);
         let cid = Cid::dag_cbor(&out);
         self.out = out;
-        cid
+        written.map(|()| cid)
     }
 
     /// Writes a node whose subtrees are all closed.
-    fn write(&self, at: u32, out: &mut Vec<u8>) {
+    fn write(&self, at: u32, out: &mut Vec<u8>) -> Result<(), Error> {
         let items = self.node(at);
         let leaves = items.iter().filter(|item| matches!(item, Item::Leaf(..))).count();
         out.extend_from_slice(&[0xa2, 0x61, b'e']);
@@ -357,39 +391,28 @@ impl Undo {
         for (number, item) in items.iter().enumerate() {
             let Item::Leaf(span, value) = item else { continue };
             let key = self.key(*span);
-            let shared = shared(key, before);
-            let rest = key.get(shared..).unwrap_or_default();
-            out.extend_from_slice(&[0xa4, 0x61, b'k']);
-            write::bytes(out, rest);
-            out.extend_from_slice(&[0x61, b'p']);
-            write::uint(out, shared as u64);
-            out.extend_from_slice(&[0x61, b't']);
-            link(out, items.get(number + 1));
-            out.extend_from_slice(&[0x61, b'v']);
-            write::link(out, value);
+            if key <= before {
+                // It was put together of two whose keys did not go up.
+                return Err(Error::Place);
+            }
+            put_entry(out, before, key, value, link(items.get(number + 1)));
             before = key;
         }
         out.extend_from_slice(&[0x61, b'l']);
-        link(out, items.first());
+        put_link(out, link(items.first()));
+        Ok(())
     }
-}
-
-/// How many bytes two keys begin with alike; most share their collection and much of a time.
-fn shared(one: &[u8], other: &[u8]) -> usize {
-    let (ones, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
-    let words = ones.iter().zip(others).take_while(|(one, other)| one == other).count();
-    let tails = one.iter().zip(other).skip(8 * words);
-    8 * words + tails.take_while(|(one, other)| one == other).count()
 }
 
 fn below(layer: u32) -> Result<u32, Error> {
     layer.checked_sub(1).ok_or(Error::Depth)
 }
 
-fn link(out: &mut Vec<u8>, item: Option<&Item>) {
+/// What a closed subtree is called.
+fn link(item: Option<&Item>) -> Option<&Cid> {
     match item {
-        Some(Item::Tree(Link::Closed(cid))) => write::link(out, cid),
-        _ => write::null(out),
+        Some(Item::Tree(Link::Closed(cid))) => Some(cid),
+        _ => None,
     }
 }
 

@@ -38,9 +38,7 @@ impl Undo {
                 }
                 return Ok(true);
             };
-            let child = self.open(link, layer, blocks)?;
-            self.link(at, place, child);
-            at = child;
+            at = self.enter(at, place, link, blocks)?;
         }
     }
 
@@ -84,7 +82,7 @@ impl Undo {
         let mut sides = (None, None);
         let mut from = before;
         if let Some((place, link)) = gap {
-            let child = self.open(link, self.layer_of(at), blocks)?;
+            let child = self.enter(at, place, link, blocks)?;
             let Some(split) = self.split(child, key, blocks)? else { return Ok(false) };
             sides = split;
             from = place;
@@ -117,15 +115,13 @@ impl Undo {
             let right = self.cut(at, before, before, None);
             return Ok(Some((Some(Link::Open(at)), Some(right))));
         };
-        let child = self.open(link, self.layer_of(at), blocks)?;
+        let child = self.enter(at, place, link, blocks)?;
         let Some((left, right)) = self.split(child, key, blocks)? else { return Ok(None) };
         if right.is_none() && before == count {
-            // The subtree was opened and is before the key as a whole.
-            self.link(at, place, child);
+            // The subtree is before the key as a whole.
             return Ok(Some((Some(Link::Open(at)), None)));
         }
         if left.is_none() && place == 0 {
-            self.link(at, place, child);
             return Ok(Some((None, Some(Link::Open(at)))));
         }
         let behind = self.cut(at, place, before, right);

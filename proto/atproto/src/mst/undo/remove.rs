@@ -20,6 +20,7 @@ impl Undo {
         if !matches!(self.node(at).get(place), Some(Item::Leaf(_, found)) if Some(*found) == cid) {
             return Ok(false);
         }
+        self.check_layer(at, key)?;
         let left = self.gap(at, place).map(|(_, link)| link);
         let right = match self.node(at).get(place + 1) {
             Some(Item::Tree(link)) => Some(*link),

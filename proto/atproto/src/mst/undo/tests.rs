@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{self, Event};
+use crate::mst::root;
 use crate::testing::{Ipld, event, ipld, link, link_or_null, node};
 
 /// Every node of whole trees, and which of them were asked for.
@@ -138,6 +139,7 @@ proptest! {
         let mut records: Records = before.into_iter().map(|(key, value)| (key, record(value))).collect();
         let mut store = Store::default();
         let old = store.tree(&records);
+        prop_assert_eq!(root(records.iter().map(|(key, cid)| (key.as_bytes(), *cid))), old);
         let changes = apply(&mut records, &edits);
         let mut store = Store::default();
         let new = store.tree(&records);
@@ -226,6 +228,69 @@ fn subtrees_below_the_lowest_layer_end_the_search() {
     let root = store.add(node(Some(&bottom), &[(low, record(1), None)]));
     let created = Changes::from([("a/0".to_owned(), (Some(record(0)), None))]);
     assert_eq!(undo(&root, &created, &store), Err(Fault::Tree(Error::Depth)));
+}
+
+/// Keys of each layer, going up.
+fn keys_of(wanted: u32, beginning: &str, count: usize) -> Vec<String> {
+    let keys = (0..).map(|number| format!("{beginning}/{number:05}"));
+    keys.filter(|key| layer(key.as_bytes()) == wanted).take(count).collect()
+}
+
+/// Trees that no repository has, signed all the same: whoever holds an account's key can make them.
+#[test]
+fn what_is_looked_into_has_the_form_of_a_tree() {
+    let (early, late) = (keys_of(0, "a", 2), keys_of(0, "c", 2));
+    let high = keys_of(1, "b", 1);
+    let created = |key: &str| Changes::from([(key.to_owned(), (Some(record(key)), None))]);
+    let wrong = Err(Fault::Tree(Error::Place));
+    let mut store = Store::default();
+
+    // A key beside others of the layer above its own, and one alone in a layer above its own.
+    let root = [high[0].clone(), late[0].clone()];
+    let root = store.add(node(None, &root.each_ref().map(|key| (&**key, record(key), None))));
+    assert_eq!(undo(&root, &created(&late[0]), &store), wrong);
+    let same = Changes::from([(late[0].clone(), (Some(record(&late[0])), Some(record("before"))))]);
+    assert_eq!(undo(&root, &same, &store), wrong, "an update is of a key in its place, too");
+    let bottom = store.add(node(None, &[(&late[0], record(&late[0]), None)]));
+    let skipped = keys_of(2, "a", 1);
+    let root = store.add(node(None, &[(&skipped[0], record(&skipped[0]), Some(bottom))]));
+    assert_eq!(undo(&root, &created(&late[0]), &store), wrong, "a layer is left out");
+
+    // A subtree with keys of another gap, on either side, whatever is done to it.
+    let child = [&early[0], &late[0]].map(|key| (&**key, record(key), None));
+    let child = store.add(node(None, &child));
+    let behind = store.add(node(None, &[(&high[0], record(&high[0]), Some(child))]));
+    let before = store.add(node(Some(&child), &[(&high[0], record(&high[0]), None)]));
+    assert_eq!(undo(&behind, &created(&late[0]), &store), wrong);
+    assert_eq!(undo(&before, &created(&early[0]), &store), wrong);
+    for (root, key) in [(behind, &late[1]), (before, &early[1])] {
+        let deleted = Changes::from([(key.clone(), (None, Some(record("gone"))))]);
+        assert_eq!(undo(&root, &deleted, &store), wrong);
+    }
+
+    // Two subtrees that are one before, and whose keys do not go up then.
+    let left = store.add(node(None, &[(&late[0], record("left"), None)]));
+    let right = store.add(node(None, &[(&early[0], record("right"), None)]));
+    let root = store.add(node(Some(&left), &[(&high[0], record(&high[0]), Some(right))]));
+    assert_eq!(undo(&root, &created(&high[0]), &store), wrong);
+}
+
+#[test]
+fn what_was_done_elsewhere_in_the_tree_shows() {
+    let mut records: Records =
+        (0..300).map(|number| (format!("a/{number:05}"), record(number))).collect();
+    let mut store = Store::default();
+    let old = store.tree(&records);
+    let changes = apply(&mut records, &[("a/00150x".into(), Some(1))]);
+    for (other, value) in [("a/00020", Some(7)), ("a/00150y", Some(7)), ("a/00280", None)] {
+        let mut records = records.clone();
+        apply(&mut records, &[(other.into(), value)]);
+        let new = store.tree(&records);
+        let undone = undo(&new, &changes, &store);
+        assert!(undone.is_ok_and(|before| before != old), "{other}");
+    }
+    let new = store.tree(&records);
+    assert_eq!(undo(&new, &changes, &store), Ok(old));
 }
 
 /// The proofs of the reference implementations: from exactly the blocks that they send, the tree
