@@ -28,6 +28,10 @@ mod refnet;
 // The rules, one by one.
 #[path = "cli/damage.rs"]
 mod damage;
+#[path = "cli/rules.rs"]
+mod rules;
+#[path = "cli/trees.rs"]
+mod trees;
 // What an account did last.
 #[path = "cli/chain.rs"]
 mod chain;

@@ -167,3 +167,27 @@ fn a_sync_of_the_head_is_an_event_and_a_later_one_moves_the_rev_or_is_a_gap() {
         ]
     );
 }
+
+/// As official servers send one when an account moves: its outer rev is not that of its commit.
+#[test]
+fn a_sync_that_is_refused_changes_nothing() {
+    let bench = Bench::new();
+    let chain = bench.chain(2);
+    let mut faulty = Draft::sync(&bench.did, &bench.secret, 1);
+    faulty.object.data = chain[0].object.data;
+    faulty.sign(&bench.secret);
+    faulty.rev = Tid::new(MADE_US + 9, 0).to_string();
+    let mut forged = bench.draft(5);
+    forged.kind = "#sync";
+    forged.blocks.truncate(1);
+    forged.sign(&Secret::new(Curve::K256, 9));
+    assert_eq!(
+        bench.judge(&[&chain[0], &faulty, &forged, &chain[1]]),
+        [
+            said("ok", &["first"]),
+            said("refused rev-mismatch", &[]),
+            said("refused bad-signature", &["gap"]),
+            said("ok", &[]),
+        ]
+    );
+}

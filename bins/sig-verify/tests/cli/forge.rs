@@ -1,6 +1,8 @@
 //! Accounts with keys, and events made from nothing: good ones, and any kind of bad ones.
 
-use atproto::{Cid, Tid};
+use std::collections::{BTreeMap, BTreeSet};
+
+use atproto::{Cid, Tid, mst};
 use k256::ecdsa::signature::hazmat::PrehashSigner;
 use keys::{Curve, PublicKey};
 use sha2::{Digest, Sha256};
@@ -133,6 +135,10 @@ pub struct Draft {
     pub prev_data: Option<Cid>,
     /// What the commit block says.
     pub object: Commit,
+    /// Bytes behind the last block.
+    pub behind: Vec<u8>,
+    /// Further fields of the event, by name.
+    pub extra: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Draft {
@@ -142,6 +148,11 @@ impl Draft {
             ("$type", text("app.bsky.feed.post")),
             ("text", text(&format!("post {number}"))),
         ]);
+        Draft::of_record(did, secret, number, record)
+    }
+
+    /// The same of another record.
+    pub fn of_record(did: &str, secret: &Secret, number: u64, record: Vec<u8>) -> Draft {
         let path = format!("app.bsky.feed.post/{}", Tid::new(MADE_US + number, 1));
         let value = Cid::dag_cbor(&record);
         let entry = map(vec![
@@ -167,7 +178,48 @@ impl Draft {
             since: None,
             prev_data: None,
             object,
+            behind: Vec::new(),
+            extra: Vec::new(),
         };
+        draft.sign(secret);
+        draft
+    }
+
+    /// A commit after which an account has other records than before: with all nodes of its tree, and
+    /// the records that came.
+    pub fn between(
+        did: &str,
+        secret: &Secret,
+        number: u64,
+        before: &Records,
+        after: &Records,
+    ) -> Draft {
+        let mut draft = Draft::new(did, secret, number);
+        let cid = |record: &Vec<u8>| Cid::dag_cbor(record);
+        let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let changed = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+        let ops = changed.map(|path| {
+            let (prev, new) = (before.get(path).map(cid), after.get(path).map(cid));
+            let action = match (prev, new) {
+                (None, _) => "create",
+                (_, None) => "delete",
+                _ => "update",
+            };
+            Op { action, path: path.clone(), cid: new, prev }
+        });
+        draft.ops = ops.collect();
+        draft.blocks.truncate(1);
+        let (root, nodes) = tree(after);
+        draft.blocks.extend(nodes);
+        for op in draft.ops.iter().filter(|op| op.cid.is_some()) {
+            let record = &after[&op.path];
+            draft.blocks.push((cid(record), record.clone()));
+        }
+        if !before.is_empty() {
+            draft.prev_data = Some(tree(before).0);
+            draft.since = Some(Tid::new(MADE_US + number - 1, 0).to_string());
+        }
+        draft.object.data = root;
         draft.sign(secret);
         draft
     }
@@ -213,6 +265,7 @@ impl Draft {
             car.extend_from_slice(cid.as_bytes());
             car.extend_from_slice(data);
         }
+        car.extend_from_slice(&self.behind);
         car
     }
 
@@ -224,6 +277,7 @@ impl Draft {
             ("blocks", bytes(&self.car())),
             ("time", text("2026-11-30T23:59:00.000Z")),
         ];
+        fields.extend(self.extra.iter().cloned());
         if self.kind == "#sync" {
             fields.push(("did", text(&self.did)));
             return envelope(self.kind, fields);
@@ -257,6 +311,63 @@ impl Draft {
         }
         envelope(self.kind, fields)
     }
+}
+
+/// Records by path.
+pub type Records = BTreeMap<String, Vec<u8>>;
+
+/// The tree of some records: its root, and all its nodes.
+pub fn tree(records: &Records) -> (Cid, Vec<(Cid, Vec<u8>)>) {
+    let all: Vec<(&str, Cid)> =
+        records.iter().map(|(path, record)| (&**path, Cid::dag_cbor(record))).collect();
+    let top = all.iter().map(|(path, _)| mst::layer(path.as_bytes())).max().unwrap_or(0);
+    let mut nodes = Vec::new();
+    let root = subtree(&all, top, &mut nodes);
+    (root.unwrap_or_else(|| put_node(&mut nodes, None, &[])), nodes)
+}
+
+fn subtree(records: &[(&str, Cid)], at: u32, nodes: &mut Vec<(Cid, Vec<u8>)>) -> Option<Cid> {
+    if records.is_empty() {
+        return None;
+    }
+    let is_here = |(path, _): &(&str, Cid)| mst::layer(path.as_bytes()) == at;
+    let gaps: Vec<Option<Cid>> = records
+        .split(is_here)
+        .map(|run| at.checked_sub(1).and_then(|below| subtree(run, below, nodes)))
+        .collect();
+    let here = records.iter().filter(|record| is_here(record));
+    let entries: Vec<_> =
+        here.zip(&gaps[1..]).map(|((path, cid), right)| (*path, *cid, *right)).collect();
+    Some(put_node(nodes, gaps[0], &entries))
+}
+
+fn put_node(
+    nodes: &mut Vec<(Cid, Vec<u8>)>,
+    left: Option<Cid>,
+    entries: &[(&str, Cid, Option<Cid>)],
+) -> Cid {
+    let block = node(left, entries);
+    let cid = Cid::dag_cbor(&block);
+    nodes.push((cid, block));
+    cid
+}
+
+/// A node of a tree, as it is told to be.
+pub fn node(left: Option<Cid>, entries: &[(&str, Cid, Option<Cid>)]) -> Vec<u8> {
+    let optional = |cid: &Option<Cid>| cid.as_ref().map_or(vec![0xf6], link);
+    let mut last = "";
+    let entries = entries.iter().map(|(path, value, right)| {
+        let shared = last.bytes().zip(path.bytes()).take_while(|(one, other)| one == other).count();
+        last = path;
+        map(vec![
+            ("k", bytes(&path.as_bytes()[shared..])),
+            ("p", uint(shared as u64)),
+            ("t", optional(right)),
+            ("v", link(value)),
+        ])
+    });
+    let entries: Vec<Vec<u8>> = entries.collect();
+    map(vec![("e", array(&entries)), ("l", optional(&left))])
 }
 
 /// An `#identity`, or an `#account` that is active.

@@ -154,6 +154,20 @@ fn what_does_not_hold_closes_no_gap() {
     assert_eq!(said, ["ok first", "repo ok", REPEAT, "ok", "mark"]);
 }
 
+/// The verdict on a commit that is held back behind a gap until that is closed: where it was, and
+/// where it is not.
+pub fn gap_held() -> Option<[String; 2]> {
+    let bench = Bench::new();
+    let last = |reply: Reply| {
+        bench.has(reply);
+        let said = bench.judge(&["--on-gap", "hold"], &[1, 5, 6]);
+        let verdict = said.get(said.len() - 2)?;
+        Some(verdict.strip_suffix(" gap").unwrap_or(verdict).to_owned())
+    };
+    let whole = Reply::Bytes(bench.chain[4].car());
+    Some([last(whole)?, last(Reply::Status(404))?])
+}
+
 #[test]
 fn a_repository_that_is_not_there_yet_lets_its_account_go_on() {
     let bench = Bench::new();
@@ -233,7 +247,7 @@ fn a_healed_account_is_known_from_the_archive_after_a_kill() {
 }
 
 /// A `repo` frame of that state of the account, with these records.
-fn repo(draft: &Draft, records: &[(&str, Cid)]) -> Vec<u8> {
+pub fn repo(draft: &Draft, records: &[(&str, Cid)]) -> Vec<u8> {
     let mut made = Records::default();
     records.iter().for_each(|(path, cid)| made.add(path.as_bytes(), cid.as_bytes()));
     let (did, rev) = (&*draft.object.did, draft.object.rev.parse::<Tid>().unwrap().0);
