@@ -77,7 +77,7 @@ fn rooms_depend_only_on_rooms_below_them() {
         ("diddoc", &["atproto", "keys"]),
         ("plc", &["atproto", "keys"]),
         ("didindex", &["table", "atproto"]),
-        ("archive", &["frame", "atproto"]),
+        ("archive", &["frame", "atproto", "table"]),
         ("lines", &["frame", "atproto", "keys"]),
         ("net", &[]),
         ("cli", &["frame", "ring", "stats"]),

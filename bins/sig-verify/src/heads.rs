@@ -7,7 +7,8 @@
 //!
 //! What is remembered is bounded: two generations of accounts, the older of which is forgotten when
 //! the younger is full, about 480 MB in all. What is in use stays. An account that was forgotten is
-//! met as for the first time.
+//! met as for the first time, unless there is an archive that knows it: that is asked for accounts that
+//! are not remembered, and looked at anew when some are forgotten ([`crate::resume`]).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ use std::num::NonZeroU64;
 use atproto::event::Event;
 use atproto::{Cid, PlcDid, Tid};
 use frame::verdict::{Rule, notes};
+
+use crate::resume::Archived;
 
 /// Accounts of a generation: as many as a table of 2^21 places takes.
 const GENERATION_MAX: usize = (1 << 21) / 8 * 7;
@@ -35,9 +38,7 @@ pub(crate) struct HostKey(NonZeroU64);
 
 impl HostKey {
     pub(crate) fn of(name: &str) -> HostKey {
-        let hash = Cid::dag_cbor(name.as_bytes());
-        let bytes = hash.digest().first_chunk().copied().unwrap_or_default();
-        HostKey(NonZeroU64::new(u64::from_le_bytes(bytes)).unwrap_or(NonZeroU64::MIN))
+        HostKey(NonZeroU64::new(archive::host_key(name)).unwrap_or(NonZeroU64::MIN))
     }
 
     pub(crate) fn number(self) -> u64 {
@@ -98,6 +99,7 @@ pub(crate) struct Heads {
     young: Generation,
     old: Generation,
     generation_max: usize,
+    archived: Option<Archived>,
 }
 
 impl Default for Heads {
@@ -115,7 +117,21 @@ struct Generation {
 
 impl Heads {
     fn new(generation_max: usize) -> Heads {
-        Heads { young: Generation::default(), old: Generation::default(), generation_max }
+        let (young, old) = Default::default();
+        Heads { young, old, generation_max, archived: None }
+    }
+
+    /// Asks an archive for what is not remembered.
+    pub(crate) fn ask(&mut self, archived: Option<Archived>) {
+        self.archived = archived;
+    }
+
+    /// Whether the archive could be asked.
+    ///
+    /// # Errors
+    /// What it said.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        self.archived.as_mut().map_or(Ok(()), Archived::check)
     }
 
     /// What is known of an account.
@@ -123,7 +139,9 @@ impl Heads {
         if let Some(account) = self.young.get(did) {
             return account;
         }
-        let Some(account) = self.old.take(did) else { return Account::default() };
+        let archived = |archived: &mut Archived| archived.get(did);
+        let known = self.old.take(did).or_else(|| self.archived.as_mut().and_then(archived));
+        let Some(account) = known else { return Account::default() };
         self.put(did, account);
         account
     }
@@ -146,6 +164,7 @@ impl Heads {
             // The tables change places, so that their memory is taken once.
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
+            self.archived.iter_mut().for_each(Archived::renew);
         }
         self.young.put(did, account);
     }

@@ -440,6 +440,7 @@ impl Judge {
             "two implementations of the same curve disagree about a signature, so no verdict can \
              be trusted; nothing more is passed on. Keep the input and report it"
         );
+        self.heads.check()?;
         self.state.as_mut().map_or(Ok(()), State::relieve)
     }
 }

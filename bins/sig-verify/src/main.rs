@@ -70,7 +70,7 @@ impl cli::Tool for Args {
         let state = self.state.as_deref().map(|path| State::open(path, &mut heads)).transpose()?;
         let (state, recent) = state.unzip();
         if let Some(archive) = &self.resume {
-            resume::read(archive, &mut heads, cli)?;
+            heads.ask(resume::Archived::open(archive, cli)?);
         }
         let batch = Batch::new(self.jobs(), || Proof::new(self.policy(), self.second_opinion))?;
         let judge = Judge {

@@ -6,6 +6,10 @@
 //! DIR/repair              held by a writer while it repairs
 //! DIR/log-NNNNNNNN.wal    events in the order in which they came
 //! DIR/seg-NNNNNNNN.seg    the same events, sealed: log k becomes segment k
+//! DIR/leaf-NNNNNNNN-00.run    the leaves of a segment
+//! DIR/path-NNNNNNNN-LL.run    the last leaf of each path, of 4^LL segments
+//! DIR/acct-NNNNNNNN-LL.run    what is known of each account, of 4^LL segments; these three kinds
+//!                         can be made again
 //! DIR/tombs               which records are gone; can be made again
 //! DIR/forgotten           what the operator has taken down, and why
 //! DIR/forgotten.again     the same once more
@@ -121,8 +125,9 @@ impl Folder {
     pub(crate) fn remove_unfinished(&self) -> Result<(), Error> {
         let mut unfinished = Vec::new();
         self.each_name(|name| {
-            let ours =
-                ["log-", "seg-", "manifest", "tombs"].iter().any(|start| name.starts_with(start));
+            let ours = ["log-", "seg-", "leaf-", "path-", "acct-", "manifest", "tombs"]
+                .iter()
+                .any(|start| name.starts_with(start));
             if ours && name.ends_with(".tmp") {
                 unfinished.push(self.path.join(name));
             }
@@ -130,7 +135,8 @@ impl Folder {
         unfinished.iter().try_for_each(|path| disk::remove(path))
     }
 
-    fn each_name(&self, mut visit: impl FnMut(&str)) -> Result<(), Error> {
+    /// Shows every name.
+    pub(crate) fn each_name(&self, mut visit: impl FnMut(&str)) -> Result<(), Error> {
         let failed = |source| Error::io(&self.path, "list", source);
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
             if let Some(name) = entry.map_err(failed)?.file_name().to_str() {

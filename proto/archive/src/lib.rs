@@ -15,7 +15,7 @@
 //!
 //! Reading order: `folder`, `batch`, `log`, `image` (the way in), `segment`, `codec`,
 //! `group`, `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`, `follow` (the
-//! way back), `tombs`, `forgotten` and `redact` (what is not to come back).
+//! way back), `derived` and `heads` (what finds one thing without the rest), `tombs`, `forgotten` and `redact` (what is not to come back).
 //!
 //! ```
 //! # fn main() -> Result<(), archive::Error> {
@@ -71,6 +71,9 @@ mod retain;
 mod window;
 mod writer;
 
+mod derived;
+mod heads;
+
 mod follow;
 mod marks;
 mod newest;
@@ -94,9 +97,11 @@ mod prefix;
 mod stored;
 
 pub use compact::{Compacted, Gone, compact, unforgotten};
+pub use derived::account::{Head, Status, host_key};
 pub use error::{Cause, Damage, Error, Holder, Numbers};
 pub use follow::Follower;
 pub use forgotten::{Forgotten, Target};
+pub use heads::{Account, Heads, heads};
 pub use hosts::{Host, HostMark, HostNo};
 pub use marks::marks;
 pub use newest::newest;

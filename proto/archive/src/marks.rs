@@ -39,7 +39,8 @@ pub fn marks(dir: &Path) -> Result<Option<Vec<HostMark>>, Error> {
     Ok(Some(marks).filter(|marks| !marks.is_empty()))
 }
 
-fn marks_of(folder: &Folder) -> Result<Vec<HostMark>, Error> {
+/// The last mark of each host, as it stands in the folder.
+pub(crate) fn marks_of(folder: &Folder) -> Result<Vec<HostMark>, Error> {
     let mut hosts = Hosts::default();
     let numbers = folder.list()?;
     let marks = match numbers.last_key_value() {

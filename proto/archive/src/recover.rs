@@ -110,8 +110,11 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
         forgotten.write()?;
     }
     let writer = Writer::open(dir, Options::default())?;
-    let damage = writer.damage().to_vec();
+    let mut damage = writer.damage().to_vec();
+    let key = writer.key.0;
     writer.finish(false)?;
+    let _lock = WriterLock::take(&folder)?;
+    damage.extend(crate::derived::make::repair(&folder, &key)?);
     Ok(damage)
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn retain(folder: &Folder, options: &Options, now_ns: u64) -> Result<
             left -= bytes;
         }
         folder.sync()?;
+        crate::derived::make::retain(folder, last.saturating_add(1))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::segment::index::{Accounts, Row};
 use crate::segment::read::{Segment, put_note};
 use crate::segment::write::{Holdings, write};
 use crate::stored::{put_frame, put_kept};
-use crate::{Error, disk};
+use crate::{Error, derived, disk};
 
 /// Seals log `number` and removes it.
 pub(crate) fn seal(
@@ -48,10 +48,13 @@ pub(crate) fn seal(
             return Err(error);
         }
     };
+    // Before the segment has its name: where it is, they are.
+    derived::make::of_log(folder, &image, &key.0)?;
     folder.publish(&unfinished, &path)?;
     known.sealed(number, &holdings.accounts.dids, ends);
     disk::remove(&log)?;
-    folder.sync()
+    folder.sync()?;
+    derived::make::merge(folder, number)
 }
 
 /// Reads the segment as any reader would, and compares it with what was to be in it. `bases` are

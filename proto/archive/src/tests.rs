@@ -14,6 +14,7 @@ mod archive;
 mod crash;
 mod damage;
 mod golden;
+mod heads;
 
 /// Small segments, a small memory, and no waiting for the disk.
 fn small() -> Options {

@@ -12,6 +12,8 @@ pub struct Usage {
     pub segments: u64,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// Bytes of what is derived of them, see `archive-check --repair`.
+    pub index_bytes: u64,
     /// How many logs there are that are not sealed.
     pub logs: u64,
     /// Their bytes.
@@ -36,5 +38,10 @@ pub fn usage(dir: &Path) -> Result<Usage, Error> {
             usage.log_bytes += bytes(&folder.log(number));
         }
     }
+    folder.each_name(|name| {
+        if name.ends_with(".run") {
+            usage.index_bytes += bytes(&folder.path().join(name));
+        }
+    })?;
     Ok(usage)
 }

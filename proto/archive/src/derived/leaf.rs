@@ -1,0 +1,93 @@
+//! Leaves: one record of 28 bytes for each operation of an event, and one for an event that has
+//! none, numbered through the whole archive in order of arrival and never changed.
+//!
+//! | offset | size | field   | meaning                                                        |
+//! |-------:|-----:|---------|----------------------------------------------------------------|
+//! |      0 |    8 | path    | first half of the path's name (see [`super::name`]), of an event that was not proved the second; 0: no operation |
+//! |      8 |    4 | account | its number; 2^32-1: the event is of no account                 |
+//! |     12 |    4 | segment | the event's                                                    |
+//! |     16 |    3 | ordinal | of the event in its segment                                    |
+//! |     19 |    1 | op      | 0: none, 1: create, 2: update, 3: delete, 4: another; bit 7: not proved |
+//! |     20 |    4 | before  | how many leaves ago the account's leaf before this one is; 0: there is none, or farther than can be said |
+//! |     24 |    4 | seconds | since 1970, the largest receive time so far: never less than before |
+//!
+//! They lie 146 to a page in `leaf-SEGMENT-00.run`, see [`super::run`]. The notes of that file: number
+//! of its first leaf, of its first event, the largest receive time before it and with it, and how many
+//! numbers have been given to accounts with it.
+//!
+//! Paths: `path-SEGMENT-LEVEL.run` holds for each path of those segments its last leaf, sorted:
+//!
+//! | offset | size | field   | meaning                                                        |
+//! |-------:|-----:|---------|----------------------------------------------------------------|
+//! |      0 |    8 | path    | as in the leaf                                                 |
+//! |      8 |    8 | leaf    | its number                                                     |
+//!
+//! Leaf numbers have 64 bits. An event's first leaf is found in its segment's file by its ordinal,
+//! the events since a time by the seconds, both by halving.
+
+use crate::derived::run::{Run, Shape};
+
+pub(crate) const LEAF_BYTES: usize = 28;
+
+pub(crate) const LEAVES: Shape = Shape { kind: 1, record: LEAF_BYTES, key: 0 };
+pub(crate) const PATHS: Shape = Shape { kind: 2, record: 16, key: 8 };
+
+/// An event of no account.
+pub(crate) const NO_ACCOUNT: u32 = u32::MAX;
+/// The bit of an operation that was not proved.
+pub(crate) const UNPROVED: u8 = 0x80;
+
+/// The notes of a file of leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LeafNotes {
+    pub(crate) first: u64,
+    pub(crate) event: u64,
+    pub(crate) seconds_before: u32,
+    pub(crate) seconds: u32,
+    pub(crate) accounts: u32,
+}
+
+impl LeafNotes {
+    pub(crate) fn to_notes(self) -> [u64; 8] {
+        let (before, seconds) = (u64::from(self.seconds_before), u64::from(self.seconds));
+        [self.first, self.event, before, seconds, u64::from(self.accounts), 0, 0, 0]
+    }
+
+    pub(crate) fn of(run: &Run) -> LeafNotes {
+        let [first, event, before, seconds, accounts, ..] = run.place.notes;
+        let [seconds_before, seconds, accounts] = [before, seconds, accounts].map(|n| n as u32);
+        LeafNotes { first, event, seconds_before, seconds, accounts }
+    }
+}
+
+/// A leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    pub(crate) path: [u8; 8],
+    pub(crate) account: u32,
+    pub(crate) segment: u32,
+    pub(crate) ordinal: u32,
+    pub(crate) op: u8,
+    pub(crate) before: u32,
+    pub(crate) seconds: u32,
+}
+
+impl Leaf {
+    pub(crate) fn to_bytes(self) -> [u8; LEAF_BYTES] {
+        let [a, b, c, _] = self.ordinal.to_le_bytes();
+        let fields = [
+            &self.path[..],
+            &self.account.to_le_bytes(),
+            &self.segment.to_le_bytes(),
+            &[a, b, c, self.op],
+            &self.before.to_le_bytes(),
+            &self.seconds.to_le_bytes(),
+        ];
+        let mut bytes = [0; LEAF_BYTES];
+        bytes
+            .iter_mut()
+            .zip(fields.iter().copied().flatten())
+            .for_each(|(slot, byte)| *slot = *byte);
+        bytes
+    }
+}

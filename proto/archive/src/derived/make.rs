@@ -1,0 +1,503 @@
+//! Making what is derived: of a log when it is sealed, of segments that have none, and of four files one.
+
+use std::collections::HashSet;
+
+use crate::derived::Name;
+use crate::derived::account::{self, Pending, Record, Settled, settle};
+use crate::derived::draft::{Before, Draft, Given, Known};
+use crate::derived::leaf::{LEAVES, LeafNotes};
+use crate::derived::levels::{self, At, Files, Kind, LEVELS, Part, window};
+use crate::derived::run::{self, Cursor, NewRun, Place, Run};
+use crate::error::{Cause, Damage};
+use crate::folder::Folder;
+use crate::hosts::Hosts;
+use crate::image::{Entry, LogImage};
+use crate::segment::read::Segment;
+use crate::{Error, Found, Query, Reader, disk};
+
+/// Of a segment with fewer leaves than this, leaves are all that is written: it is gone through as
+/// quickly as tables are opened. Each fourth segment has tables made of the four, however small they
+/// are, so at most three segments have none.
+const SMALL: usize = 4096;
+
+/// What is derived of earlier segments says of accounts.
+pub(crate) struct Earlier {
+    /// The newest last.
+    runs: Vec<Run>,
+    /// Of small segments behind those.
+    drafts: Vec<Draft>,
+}
+
+impl Earlier {
+    fn open(folder: &Folder, files: &Files, segments: &[u32]) -> Result<Earlier, Error> {
+        let cover = files.cover(Kind::Accounts, segments);
+        let runs = cover.files().map(|at| levels::open(folder, Kind::Accounts, at));
+        Ok(Earlier { runs: runs.collect::<Result<_, _>>()?, drafts: Vec::new() })
+    }
+}
+
+impl Known for Earlier {
+    fn account(&self, name: &Name) -> Result<Option<Before>, Error> {
+        if let Some(found) = self.drafts.iter().rev().find_map(|draft| draft.account(name)) {
+            return Ok(Some(found));
+        }
+        for run in self.runs.iter().rev() {
+            if let Some(bytes) = run.all_of(name)?.last() {
+                let form = || Damage::at(&run.path, 0, Cause::Form("accounts"));
+                let record = Record::read(bytes).ok_or_else(form)?;
+                return Ok(Some((record.account, record.leaf)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Makes what is derived of a log that is being sealed. Damage of what is there already is left to
+/// who repairs; until then readers do without.
+pub(crate) fn of_log(folder: &Folder, image: &LogImage, key: &[u8; 32]) -> Result<(), Error> {
+    skip_damage(of_log_or_damage(folder, image, key))
+}
+
+fn skip_damage(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::Damaged(_)) => Ok(()),
+        other => other,
+    }
+}
+
+fn of_log_or_damage(folder: &Folder, image: &LogImage, key: &[u8; 32]) -> Result<(), Error> {
+    let number = image.head.number;
+    let segments = sealed_before(folder, number)?;
+    let known = catch_up(folder, &segments, number, key)?;
+    let before = notes_before(folder, &Files::list(folder)?, number)?;
+    let mut draft = Draft::new(key, number, image.head.first, before.as_ref());
+    of_image(&mut draft, &known, image)?;
+    let mut hosts = Hosts::default();
+    let settled = Settled::of(image.marks(&mut hosts)?.named(&hosts));
+    if is_large(&draft, number) {
+        write_tables(folder, number, &draft, &settled)?;
+    }
+    write_leaves(folder, number, &draft)
+}
+
+/// Whether a segment gets tables of its own, the newest being the one at hand.
+fn is_large(draft: &Draft, newest: u32) -> bool {
+    let (_, last) = window(draft.segment, 1);
+    draft.leaves.len() >= SMALL || last <= newest
+}
+
+/// What a log says.
+pub(crate) fn of_image(
+    draft: &mut Draft,
+    known: &impl Known,
+    image: &LogImage,
+) -> Result<(), Error> {
+    let first = image.head.first;
+    let mut hosts = Hosts::default();
+    // Names are known once all was seen.
+    image.visit(&mut hosts, |_| Ok(()))?;
+    image.visit(&mut hosts.clone(), |entry| match entry {
+        Entry::Event { ordinal, host, frame, .. } => {
+            let Some(host) = hosts.get(host) else { return Ok(()) };
+            let given = Given {
+                ordinal,
+                n: first.saturating_add(u64::from(ordinal)),
+                host,
+                epoch: frame.header.epoch,
+                seq: frame.header.seq,
+                time_ns: frame.header.time_ns,
+                body: frame.body(),
+                verdict: frame.section(frame::Tag::VERDICT),
+            };
+            draft.event(known, &given)
+        }
+        Entry::Note { before, frame, .. } => {
+            draft.note(known, first.saturating_add(u64::from(before)), &frame)
+        }
+        Entry::Gap { first, lost, .. } => {
+            (first..first + lost).for_each(|ordinal| draft.lost(ordinal));
+            Ok(())
+        }
+        Entry::Mark { .. } | Entry::Reset => Ok(()),
+    })
+}
+
+/// The segments below a number.
+fn sealed_before(folder: &Folder, number: u32) -> Result<Vec<u32>, Error> {
+    let list = folder.list()?.into_iter();
+    Ok(list.filter(|(at, is)| *at < number && is.segment).map(|(at, _)| at).collect())
+}
+
+/// The notes of the last file of leaves below a segment, with where its leaves end in place of where
+/// they begin.
+pub(crate) fn notes_before(
+    folder: &Folder,
+    files: &Files,
+    number: u32,
+) -> Result<Option<LeafNotes>, Error> {
+    let Some(at) = files.of(Kind::Leaves).rev().find(|(at, _)| *at < number) else {
+        return Ok(None);
+    };
+    let run = levels::open(folder, Kind::Leaves, at)?;
+    let notes = LeafNotes::of(&run);
+    Ok(Some(LeafNotes { first: notes.first + run.records, ..notes }))
+}
+
+/// Makes what is derived of the segments that have no tables: all, in an archive that an older version
+/// wrote; else at most three small ones, which need none yet. What it finds is what segment `newest`,
+/// that comes behind them, has to know.
+fn catch_up(
+    folder: &Folder,
+    segments: &[u32],
+    newest: u32,
+    key: &[u8; 32],
+) -> Result<Earlier, Error> {
+    let files = Files::list(folder)?;
+    let known = Earlier::open(folder, &files, segments)?;
+    // One that is missing before others is lost, and made again by who repairs.
+    let parts = files.cover(Kind::Accounts, segments).parts;
+    let missing = parts.into_iter().rev().map_while(|part| match part {
+        Part::Missing(number) => Some(number),
+        Part::File(_) => None,
+    });
+    let mut left: Vec<u32> = missing.collect();
+    left.reverse();
+    let left = left.into();
+    let mut wanting = Wanting { folder, key, segments, newest, known, left, under_way: None };
+    let Some(first) = wanting.next()? else { return Ok(wanting.known) };
+    let mut reader = Reader::open(folder.path())?;
+    let mut scan = reader.scan(Query { from: first, ..Query::default() });
+    while wanting.under_way.is_some() {
+        match scan.next()? {
+            None => break,
+            Some(Found::Event(event)) => wanting.event(&event)?,
+            Some(Found::Note(note)) => wanting.note(&note)?,
+            Some(_) => {}
+        }
+    }
+    while wanting.under_way.is_some() {
+        wanting.finish()?;
+    }
+    Ok(wanting.known)
+}
+
+/// Segments without tables, while one after the other is gone through.
+struct Wanting<'a> {
+    folder: &'a Folder,
+    key: &'a [u8; 32],
+    segments: &'a [u32],
+    newest: u32,
+    known: Earlier,
+    left: std::collections::VecDeque<u32>,
+    under_way: Option<UnderWay>,
+}
+
+struct UnderWay {
+    /// The numbers of its events, and the next of them.
+    events: std::ops::Range<u64>,
+    next: u64,
+    draft: Draft,
+}
+
+impl UnderWay {
+    /// The ordinal of an event of this segment; those before it that did not come are lost.
+    fn ordinal(&mut self, n: u64) -> u32 {
+        let ordinal = |n: u64| u32::try_from(n - self.events.start).unwrap_or(u32::MAX);
+        (self.next..n).for_each(|lost| self.draft.lost(ordinal(lost)));
+        self.next = self.next.max(n);
+        ordinal(n)
+    }
+}
+
+impl Wanting<'_> {
+    /// Begins with the next segment: the number of its first event.
+    fn next(&mut self) -> Result<Option<u64>, Error> {
+        while let Some(number) = self.left.pop_front() {
+            let path = self.folder.segment(number);
+            let contents = match Segment::open(&path, number) {
+                Ok(segment) => segment.contents,
+                // It is named when it is read, and none of its events can be found.
+                Err(Error::Damaged(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let before = match self.known.drafts.last() {
+                Some(draft) => Some(draft.end()),
+                None => notes_before(self.folder, &Files::list(self.folder)?, number)?,
+            };
+            let draft = Draft::new(self.key, number, contents.first, before.as_ref());
+            let events = contents.first..contents.end();
+            let next = events.start;
+            self.under_way = Some(UnderWay { events, next, draft });
+            return Ok(Some(next));
+        }
+        Ok(None)
+    }
+
+    /// Ends the segment that is under way, and begins with the next.
+    fn finish(&mut self) -> Result<(), Error> {
+        let Some(mut here) = self.under_way.take() else { return Ok(()) };
+        here.ordinal(here.events.end);
+        let number = here.draft.segment;
+        let large = is_large(&here.draft, self.newest);
+        if large {
+            write_tables(self.folder, number, &here.draft, &settled(self.folder)?)?;
+        }
+        if !Files::list(self.folder)?.has(Kind::Leaves, (number, 0)) {
+            write_leaves(self.folder, number, &here.draft)?;
+        }
+        self.folder.sync()?;
+        self.known.drafts.push(here.draft);
+        if large {
+            merge(self.folder, number)?;
+            // What is in tables need not be remembered.
+            let before: Vec<u32> =
+                self.segments.iter().copied().filter(|at| *at <= number).collect();
+            let files = Files::list(self.folder)?;
+            if files.cover(Kind::Accounts, &before).is_whole() {
+                self.known = Earlier::open(self.folder, &files, &before)?;
+            }
+        }
+        self.next().map(|_| ())
+    }
+
+    fn event(&mut self, event: &crate::Event<'_>) -> Result<(), Error> {
+        while self.under_way.as_ref().is_some_and(|here| event.n >= here.events.end) {
+            self.finish()?;
+        }
+        let Some(here) = self.under_way.as_mut().filter(|here| event.n >= here.next) else {
+            return Ok(());
+        };
+        let given = Given {
+            ordinal: here.ordinal(event.n),
+            n: event.n,
+            host: event.from,
+            epoch: event.epoch,
+            seq: event.seq,
+            time_ns: event.time_ns,
+            body: event.body,
+            verdict: event.verdict(),
+        };
+        here.next = event.n + 1;
+        here.draft.event(&self.known, &given)
+    }
+
+    fn note(&mut self, note: &crate::Note<'_>) -> Result<(), Error> {
+        // One at the end of a segment has the number of the next one's first event.
+        match self.under_way.as_mut().filter(|here| note.before <= here.events.end) {
+            Some(here) => here.draft.note(&self.known, note.before, &note.frame()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The marks of the archive as it is.
+fn settled(folder: &Folder) -> Result<Settled, Error> {
+    Ok(Settled::of(crate::marks::marks_of(folder)?))
+}
+
+fn place(folder: &Folder, kind: Kind, segment: u32) -> (std::path::PathBuf, Place) {
+    (run::path(folder, kind.text(), segment, 0), Place { segment, ..Place::default() })
+}
+
+/// Writes the tables of a segment.
+fn write_tables(
+    folder: &Folder,
+    number: u32,
+    draft: &Draft,
+    settled: &Settled,
+) -> Result<(), Error> {
+    let (path, at) = place(folder, Kind::Paths, number);
+    let mut last: Vec<(&[u8; 8], &u64)> = draft.paths.iter().collect();
+    last.sort_unstable();
+    let mut paths = NewRun::begin(&path, Kind::Paths.shape())?;
+    for (name, leaf) in last {
+        paths.push(&[*name, leaf.to_le_bytes()].concat())?;
+    }
+    paths.finish(&at, &[])?;
+    let (path, at) = place(folder, Kind::Accounts, number);
+    let (records, pending) = draft.records(settled);
+    let mut accounts = NewRun::begin(&path, account::ACCOUNTS)?;
+    records.iter().try_for_each(|record| accounts.push(&record.to_bytes()))?;
+    accounts.finish(&at, &pending.to_bytes())
+}
+
+/// Writes the leaves of a segment.
+fn write_leaves(folder: &Folder, number: u32, draft: &Draft) -> Result<(), Error> {
+    let (path, at) = place(folder, Kind::Leaves, number);
+    let mut leaves = NewRun::begin(&path, LEAVES)?;
+    draft.leaves.iter().try_for_each(|leaf| leaves.push(&leaf.to_bytes()))?;
+    leaves.finish(&Place { notes: draft.notes().to_notes(), ..at }, &[])
+}
+
+/// Makes files of one level one of the next wherever this segment was the last that was wanting.
+pub(crate) fn merge(folder: &Folder, number: u32) -> Result<(), Error> {
+    skip_damage(merge_or_damage(folder, number))
+}
+
+fn merge_or_damage(folder: &Folder, number: u32) -> Result<(), Error> {
+    let segments: Vec<u32> =
+        folder.list()?.into_iter().filter(|(_, is)| is.segment).map(|(at, _)| at).collect();
+    for level in 1..LEVELS {
+        // The last window that is whole.
+        let (first, last) = match window(number, level) {
+            (first, last) if last == number => (first, last),
+            (0, _) => return Ok(()),
+            (first, _) => window(first - 1, level),
+        };
+        let here: Vec<u32> =
+            segments.iter().copied().filter(|at| (first..=last).contains(at)).collect();
+        let files = Files::list(folder)?;
+        for kind in [Kind::Accounts, Kind::Paths] {
+            let cover = files.cover(kind, &here);
+            let parts: Vec<At> = cover.files().collect();
+            let done = parts.iter().any(|(_, below)| *below >= level);
+            if here.is_empty() || done || !cover.is_whole() {
+                continue;
+            }
+            let opened = parts.iter().map(|at| levels::open(folder, kind, *at));
+            let opened: Vec<Run> = opened.collect::<Result<_, _>>()?;
+            let place = Place { segment: first, level, notes: [0; 8] };
+            let new = NewRun::begin(&run::path(folder, kind.text(), first, level), kind.shape())?;
+            match kind {
+                Kind::Accounts => accounts(&opened, new, &place, &settled(folder)?)?,
+                _ => paths(&opened, new, &place)?,
+            }
+            folder.sync()?;
+        }
+        // Whatever lies in a file of this level or a higher one is not needed by itself.
+        let inside = |(at, below): &At| (first..=last).contains(at) && *below < level;
+        let files = Files::list(folder)?;
+        for kind in [Kind::Accounts, Kind::Paths] {
+            if files.has(kind, (first, level)) {
+                let mut old = files.of(kind).filter(inside);
+                old.try_for_each(|at| remove(folder, kind, at))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove(folder: &Folder, kind: Kind, (segment, level): At) -> Result<(), Error> {
+    match disk::remove(&run::path(folder, kind.text(), segment, level)) {
+        Err(error) if !error.is_gone() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Several sorted files at once: of each the record that comes next.
+struct Together<'r> {
+    cursors: Vec<(Option<&'r [u8]>, Cursor<'r>)>,
+    key: usize,
+}
+
+impl<'r> Together<'r> {
+    fn of(runs: &'r [Run], key: usize) -> Result<Together<'r>, Error> {
+        let mut cursors = Vec::new();
+        for run in runs {
+            let mut cursor = run.cursor();
+            cursors.push((cursor.next()?, cursor));
+        }
+        Ok(Together { cursors, key })
+    }
+
+    /// All records of the next key, the oldest first.
+    fn next(&mut self, of_key: &mut Vec<&'r [u8]>) -> Result<bool, Error> {
+        of_key.clear();
+        let key = |record: &'r [u8], bytes: usize| record.get(..bytes).unwrap_or_default();
+        let heads = self.cursors.iter().filter_map(|(record, _)| *record);
+        let Some(least) = heads.map(|record| key(record, self.key)).min() else { return Ok(false) };
+        for (record, cursor) in &mut self.cursors {
+            while let Some(here) = record.filter(|here| key(here, self.key) == least) {
+                of_key.push(here);
+                *record = cursor.next()?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn accounts(runs: &[Run], mut new: NewRun, place: &Place, settled: &Settled) -> Result<(), Error> {
+    let mut pending = Pending::default();
+    for run in runs {
+        pending.by_n.extend(pending_of(run, settled)?.by_n);
+    }
+    let mut left = HashSet::new();
+    let (mut together, mut of_key) = (Together::of(runs, account::ACCOUNTS.key)?, Vec::new());
+    while together.next(&mut of_key)? {
+        let records: Vec<Record> = of_key.iter().filter_map(|bytes| Record::read(bytes)).collect();
+        for record in settle(&records, &pending) {
+            left.insert(record.n);
+            new.push(&record.to_bytes())?;
+        }
+    }
+    pending.by_n.retain(|n, _| left.contains(n));
+    new.finish(place, &pending.to_bytes())
+}
+
+/// What of a file of accounts is not settled by now.
+pub(crate) fn pending_of(run: &Run, settled: &Settled) -> Result<Pending, Error> {
+    let form = || Damage::at(&run.path, 0, Cause::Form("hosts"));
+    Ok(Pending::read(run.extra()?, settled).ok_or_else(form)?)
+}
+
+fn paths(runs: &[Run], mut new: NewRun, place: &Place) -> Result<(), Error> {
+    let (mut together, mut of_key) = (Together::of(runs, Kind::Paths.shape().key)?, Vec::new());
+    while together.next(&mut of_key)? {
+        if let Some(newest) = of_key.last() {
+            new.push(newest)?;
+        }
+    }
+    new.finish(place, &[])
+}
+
+/// Removes what is derived of segments that are gone.
+pub(crate) fn retain(folder: &Folder, first: u32) -> Result<(), Error> {
+    let files = Files::list(folder)?;
+    for kind in Kind::ALL {
+        for at in files.of(kind).filter(|(at, level)| window(*at, *level).1 < first) {
+            remove(folder, kind, at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has all that is derived there and right: what is not is made again, all of it.
+pub(crate) fn repair(folder: &Folder, key: &[u8; 32]) -> Result<Vec<Damage>, Error> {
+    let segments = sealed_before(folder, u32::MAX)?;
+    let mut damage = Vec::new();
+    let files = Files::list(folder)?;
+    let mut whole = is_whole(&files, &segments);
+    for kind in Kind::ALL {
+        for at in files.of(kind) {
+            match levels::open(folder, kind, at).and_then(|run| run.check()) {
+                Err(Error::Damaged(found)) => {
+                    whole = false;
+                    damage.push(found);
+                }
+                other => other?,
+            }
+        }
+    }
+    if !whole {
+        for kind in Kind::ALL {
+            files.of(kind).try_for_each(|at| remove(folder, kind, at))?;
+        }
+        folder.sync()?;
+    }
+    // Of an archive without tables this makes them.
+    let newest = segments.last().copied().unwrap_or(0);
+    catch_up(folder, &segments, newest, key)?;
+    Ok(damage)
+}
+
+/// Whether there is a file for each segment, but for tables of the last small ones.
+fn is_whole(files: &Files, segments: &[u32]) -> bool {
+    let newest = segments.last().copied().unwrap_or(0);
+    files.cover(Kind::Leaves, segments).is_whole()
+        && [Kind::Paths, Kind::Accounts].iter().all(|kind| {
+            files.cover(*kind, segments).parts.iter().all(|part| match part {
+                Part::File(_) => true,
+                Part::Missing(number) => window(*number, 1).1 > newest,
+            })
+        })
+}
