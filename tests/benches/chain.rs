@@ -20,6 +20,7 @@ mod joints;
 mod kept;
 mod live;
 mod measure;
+mod restart;
 mod stages;
 mod streams;
 
@@ -47,10 +48,11 @@ fn main() {
 type Report = (&'static str, fn(&Streams));
 
 /// All of them, in order.
-const REPORTS: [Report; 5] = [
+const REPORTS: [Report; 6] = [
     ("stages", stages::report),
     ("archive", archive::report),
     ("kept", kept::report),
     ("live", live::report),
+    ("restart", restart::report),
     ("joints", joints::report),
 ];

@@ -154,6 +154,7 @@ archive-cat old/ | archive-pack --out new/";
             damaged += show(found, &mut view, &mut sink, cli)?;
         }
         cli.info(format_args!("{} blocks decoded", scan.blocks()));
+        cli.info(format_args!("{} pages read to find them", scan.pages()));
         if self.follow {
             let query = Query { from: scan.end().max(query.from), ..query };
             damaged += follow(&self.dir, query, &mut view, &mut sink, cli)?;

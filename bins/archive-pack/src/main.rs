@@ -237,6 +237,7 @@ fn summary(totals: &archive::Totals, refusals: &Refusals<'_>, usage: &Usage) -> 
         "log_bytes": usage.log_bytes,
         "segments": usage.segments,
         "segment_bytes": usage.segment_bytes,
+        "index_bytes": usage.index_bytes,
     });
     format!("{object}\n")
 }

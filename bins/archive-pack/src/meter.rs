@@ -111,5 +111,5 @@ impl<'c> Meter<'c> {
 }
 
 fn bytes(usage: Usage) -> u64 {
-    usage.segment_bytes + usage.log_bytes
+    usage.segment_bytes + usage.index_bytes + usage.log_bytes
 }

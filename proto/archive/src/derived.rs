@@ -8,10 +8,12 @@
 //! most three tables a level.
 //!
 //! Reading order: [`run`] (a file of records), [`leaf`] and [`account`] (the records), [`draft`] (making
-//! them of events), [`levels`] (which files cover which segments), [`make`] (writing and merging).
+//! them of events), [`levels`] (which files cover which segments), [`make`] (writing and merging),
+//! [`find`] (finding events by them).
 
 pub(crate) mod account;
 pub(crate) mod draft;
+pub(crate) mod find;
 pub(crate) mod leaf;
 pub(crate) mod levels;
 pub(crate) mod make;

@@ -27,6 +27,15 @@ pub(crate) fn open_append(path: &Path) -> Result<File, Error> {
         .map_err(|source| Error::io(path, "open for writing", source))
 }
 
+/// Opens a file to write in it.
+pub(crate) fn open_write(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|source| Error::io(path, "open for writing", source))
+}
+
 /// The length of an open file.
 pub(crate) fn len(file: &File, path: &Path) -> Result<u64, Error> {
     file.metadata().map(|meta| meta.len()).map_err(|source| Error::io(path, "stat", source))

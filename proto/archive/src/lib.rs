@@ -81,6 +81,7 @@ mod parts;
 mod reader;
 mod replay;
 mod scan;
+mod seek;
 mod usage;
 
 mod compact;

@@ -52,11 +52,17 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
         }
     };
     let first = log.head().first;
-    let mut tombs = Tombs::begin(&folder, &key.0, first, |see| each_event(&folder, &found, see))?;
-    if let Some(image) = &image {
-        log_events(image, &mut |n, seen| tombs.add(n, seen))?;
-        tombs.write()?;
-    }
+    let of_log = |see: &mut See<'_>| image.iter().try_for_each(|image| log_events(image, see));
+    let tombs = match Tombs::resume(&folder, &key.0, first, of_log)? {
+        Some(tombs) => tombs,
+        None => {
+            let sealed = |see: &mut See<'_>| each_event(&folder, &found, see);
+            let mut tombs = Tombs::begin(&folder, &key.0, first, sealed)?;
+            of_log(&mut |n, seen| tombs.add(n, seen))?;
+            tombs.write()?;
+            tombs
+        }
+    };
     let mut writer = Writer {
         sealer: Sealer::new(folder.clone(), options.level, key),
         folder,

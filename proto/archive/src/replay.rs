@@ -116,6 +116,11 @@ impl Replay {
         }))
     }
 
+    /// Leaves out all but these ordinals.
+    pub(crate) fn only(&mut self, ordinals: &[u32]) {
+        self.picks.retain(|pick| ordinals.binary_search(pick).is_ok());
+    }
+
     pub(crate) fn step(
         &mut self,
         group: &mut Group,

@@ -12,6 +12,7 @@ use crate::hosts::{HostNo, Hosts, Marks};
 use crate::image::{self, LogImage};
 use crate::reader::{Query, Reader, Source};
 use crate::replay::Replay;
+use crate::seek::{Sought, seek};
 use crate::segment::read::Segment;
 use crate::stored::{Event, Note};
 
@@ -36,6 +37,8 @@ pub struct Scan<'r> {
     left: u64,
     /// The next source.
     next: usize,
+    /// Where to begin and what to leave out, once that was looked for.
+    sought: Option<Sought>,
     /// The number that the next source should begin with, once one was opened.
     expected: Option<u64>,
     current: Option<Current>,
@@ -70,6 +73,7 @@ impl<'r> Scan<'r> {
             query,
             left,
             next: 0,
+            sought: None,
             expected: None,
             current: None,
             marks: Marks::default(),
@@ -155,6 +159,12 @@ impl<'r> Scan<'r> {
         self.reader.group.as_ref().map_or(0, Group::decoded)
     }
 
+    /// How many pages were read to find what is asked for without going through everything.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.sought.as_ref().map_or(0, |sought| sought.pages)
+    }
+
     /// The number behind the last event of what was gone through.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -174,8 +184,21 @@ impl<'r> Scan<'r> {
     }
 
     fn open_next(&mut self) -> Result<(), Error> {
+        if self.sought.is_none() {
+            let sought = seek(&self.reader.folder, &self.reader.sources, &self.query)?;
+            // The last one tells where all ends.
+            self.next = sought.first.min(self.reader.sources.len().saturating_sub(1));
+            self.sought = Some(sought);
+        }
         let Some(source) = self.reader.sources.get(self.next) else { return Ok(()) };
         self.next += 1;
+        let picked = self.sought.as_ref().and_then(|sought| sought.picked.as_ref());
+        let only = picked.and_then(|picked| picked.of(source.number()));
+        let is_last = self.next == self.reader.sources.len();
+        if only.as_ref().is_some_and(Vec::is_empty) && !is_last {
+            self.expected = None;
+            return Ok(());
+        }
         let numbers;
         let opened = match source {
             Source::Segment { number } => {
@@ -191,8 +214,14 @@ impl<'r> Scan<'r> {
                 } else {
                     let since = (!self.begun).then_some(self.query.since_ns);
                     let (group, hosts) = self.reader.group_and_hosts()?;
-                    Replay::open(number, group, &self.query, since, hosts, &mut self.marks)
-                        .map(|replay| replay.map(|replay| Current::Segment(Box::new(replay))))
+                    Replay::open(number, group, &self.query, since, hosts, &mut self.marks).map(
+                        |replay| {
+                            replay.map(|mut replay| {
+                                only.iter().for_each(|only| replay.only(only));
+                                Current::Segment(Box::new(replay))
+                            })
+                        },
+                    )
                 }
             }
             Source::Log { path, file, len, .. } => {

@@ -13,6 +13,7 @@ use crate::{Error, Found, Fsync, Options, Outcome, Query, Reader, Totals, Writer
 mod archive;
 mod crash;
 mod damage;
+mod find;
 mod golden;
 mod heads;
 

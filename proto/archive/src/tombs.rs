@@ -24,10 +24,11 @@
 //! else's. A torn entry at the end is no entry; one before others is damage, and a reader that
 //! passed over it would show what is gone.
 //!
-//! The file is derived: a writer begins it anew with every start (by a rename; readers turn to the
-//! new file) from what is sealed, and adds the log that it goes on with, so no entry is of an event
-//! that a loss of power took. It is synced before a log goes. If it is lost or damaged it is made
-//! again from the segments.
+//! The file is derived. A writer that starts looks at its end alone: entries of events that its log
+//! may have are held against the log, and what is wanting is added. Is there something that the log
+//! does not say, as after a loss of power, or no file, it is begun anew (by a rename; readers turn to
+//! the new file), from what is sealed and then the log. It is synced before a log goes. If it is lost
+//! or damaged it is made again from the segments.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -163,6 +164,48 @@ pub(crate) struct Tombs {
 }
 
 impl Tombs {
+    /// Goes on with the file that is there, if its end, from event `open` on, is what the log of these
+    /// events says, as far as it goes. The rest of it is not read.
+    pub(crate) fn resume(
+        folder: &Folder,
+        key: &[u8; 32],
+        open: u64,
+        log: impl FnOnce(&mut See<'_>) -> Result<(), Error>,
+    ) -> Result<Option<Tombs>, Error> {
+        let mut waiting = Vec::new();
+        log(&mut |n, seen| entries(key, n, seen, &mut waiting))?;
+        let reading = match Reading::open(folder) {
+            Err(Error::Damaged(_)) => None,
+            other => other?,
+        };
+        let Some(reading) = reading else { return Ok(None) };
+        let path = folder.tombs();
+        let written = disk::len(&reading.file, &path)?.saturating_sub(HEAD_BYTES);
+        let mut place = written / ENTRY_BYTES as u64;
+        let len = HEAD_BYTES + place * ENTRY_BYTES as u64;
+        let mut end = Vec::new();
+        while let Some(before) = place.checked_sub(1) {
+            place = before;
+            let mut bytes = [0; ENTRY_BYTES];
+            let offset = HEAD_BYTES + place * ENTRY_BYTES as u64;
+            crate::segment::contents::read_at(&reading.file, &path, offset, &mut bytes)?;
+            match Entry::read(&bytes) {
+                Some(entry) if entry.n >= open && end.len() < waiting.len() => end.push(entry),
+                Some(entry) if entry.n < open => break,
+                _ => return Ok(None),
+            }
+        }
+        end.reverse();
+        if !waiting.starts_with(&end) {
+            return Ok(None);
+        }
+        waiting.drain(..end.len());
+        let file = disk::open_write(&path)?;
+        let mut tombs = Tombs { file, path, key: *key, len, synced: 0, waiting };
+        tombs.write()?;
+        Ok(Some(tombs))
+    }
+
     /// Begins the file anew: with what an older one says of events before `sealed`, or else with
     /// what `segments` say, and then with what `add` adds.
     pub(crate) fn begin(

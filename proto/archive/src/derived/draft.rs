@@ -8,7 +8,7 @@ use frame::{Frame, Kind};
 use crate::Error;
 use crate::content;
 use crate::derived::account::{Head, Pending, Record, Settled, settle};
-use crate::derived::leaf::{Leaf, LeafNotes, NO_ACCOUNT, UNPROVED};
+use crate::derived::leaf::{Leaf, LeafNotes, NO_ACCOUNT, TOO_FAR, UNPROVED};
 use crate::derived::{Name, name};
 use crate::hosts::Host;
 
@@ -195,7 +195,7 @@ impl Draft {
     ) {
         let leaf = self.next_leaf();
         let before = last.map_or(0, |last| leaf - last);
-        let before = u32::try_from(before).unwrap_or(0);
+        let before = u32::try_from(before).unwrap_or(TOO_FAR);
         let (segment, seconds) = (self.segment, self.notes.seconds);
         self.leaves.push(Leaf { path, account, segment, ordinal, op, before, seconds });
         *last = Some(leaf);

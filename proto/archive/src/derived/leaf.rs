@@ -8,7 +8,7 @@
 //! |     12 |    4 | segment | the event's                                                    |
 //! |     16 |    3 | ordinal | of the event in its segment                                    |
 //! |     19 |    1 | op      | 0: none, 1: create, 2: update, 3: delete, 4: another; bit 7: not proved |
-//! |     20 |    4 | before  | how many leaves ago the account's leaf before this one is; 0: there is none, or farther than can be said |
+//! |     20 |    4 | before  | how many leaves ago the account's leaf before this one is; 0: there is none; 2^32-1: farther than can be said |
 //! |     24 |    4 | seconds | since 1970, the largest receive time so far: never less than before |
 //!
 //! They lie 146 to a page in `leaf-SEGMENT-00.run`, see [`super::run`]. The notes of that file: number
@@ -25,6 +25,8 @@
 //! Leaf numbers have 64 bits. An event's first leaf is found in its segment's file by its ordinal,
 //! the events since a time by the seconds, both by halving.
 
+use crate::Error;
+use crate::bytes::Take;
 use crate::derived::run::{Run, Shape};
 
 pub(crate) const LEAF_BYTES: usize = 28;
@@ -34,6 +36,8 @@ pub(crate) const PATHS: Shape = Shape { kind: 2, record: 16, key: 8 };
 
 /// An event of no account.
 pub(crate) const NO_ACCOUNT: u32 = u32::MAX;
+/// The leaf before is farther than can be said.
+pub(crate) const TOO_FAR: u32 = u32::MAX;
 /// The bit of an operation that was not proved.
 pub(crate) const UNPROVED: u8 = 0x80;
 
@@ -90,4 +94,36 @@ impl Leaf {
             .for_each(|(slot, byte)| *slot = *byte);
         bytes
     }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Leaf> {
+        let mut take = Take::new(bytes);
+        let (path, account, segment) = (take.array()?, take.u32()?, take.u32()?);
+        let [a, b, c, op] = take.array()?;
+        let ordinal = u32::from_le_bytes([a, b, c, 0]);
+        Some(Leaf {
+            path,
+            account,
+            segment,
+            ordinal,
+            op,
+            before: take.u32()?,
+            seconds: take.u32()?,
+        })
+    }
+}
+
+/// A leaf of a file of leaves by its place there.
+pub(crate) fn at(run: &Run, place: u64) -> Result<Leaf, Error> {
+    let form = || crate::Damage::at(&run.path, 0, crate::Cause::Form("leaves"));
+    Ok(Leaf::read(run.record(place)?).ok_or_else(form)?)
+}
+
+/// The place of the first leaf of which `is_before` does not hold; it holds for those before.
+pub(crate) fn first_not(run: &Run, is_before: impl Fn(&Leaf) -> bool) -> Result<u64, Error> {
+    let (mut low, mut high) = (0, run.records);
+    while low < high {
+        let middle = low.midpoint(high);
+        if is_before(&at(run, middle)?) { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
 }

@@ -372,7 +372,6 @@ impl Run {
     }
 
     /// The first record of a key.
-    #[cfg(test)]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Error> {
         let at = self.first_of(key)?;
         if at >= self.records {

@@ -65,7 +65,7 @@ fn repo(stream: &mut Stream, body: &[u8]) {
 }
 
 /// Recorded commits and made-up words on accounts, of two hosts, with marks that lag behind.
-fn traffic(events: std::ops::Range<usize>) -> Stream {
+pub(super) fn traffic(events: std::ops::Range<usize>) -> Stream {
     let recorded = e2e::refnet_events();
     let mut stream = Stream::new();
     let statuses = [None, Some("deactivated"), Some("takendown"), Some("deleted"), None];
