@@ -102,7 +102,7 @@ fn event(account: u64, seq: u64) -> Vec<u8> {
     out.extend([1, 0xa4]);
     text(&mut out, "did");
     let letter = |at: u32| b"abcdefghijklmnopqrstuvwxyz234567"[(account >> (5 * at)) as usize % 32];
-    let letters: String = (0..24).map(|at| letter(at % 12).into()).collect();
+    let letters: String = (0..24).map(|at| char::from(letter(at % 12))).collect();
     text(&mut out, &format!("did:plc:{letters}"));
     text(&mut out, "seq");
     out.push(0x1a);
