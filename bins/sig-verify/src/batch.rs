@@ -24,7 +24,7 @@ use crate::batch::crew::Crew;
 use crate::heads::{Head, Step};
 use crate::hold::{Hold, reread};
 use crate::judge::Judge;
-use crate::verify::{self, Given, Proof};
+use crate::verify::{self, Claim, Given, Proof};
 
 /// Events of a batch for each thread, and bytes: what a core's cache holds.
 const EVENTS_MAX: usize = 64;
@@ -100,25 +100,50 @@ impl Outline {
 }
 
 impl Lane {
+    /// First what is not arithmetic of curves, for many events, and then that: the two would drive
+    /// each other out of the core's nearest caches, event by event.
     fn prove(&mut self) {
         let Lane { bytes, works, proof } = self;
-        for work in works {
-            if let (Some(outline), Some(given)) = (&work.outline, work.given) {
-                let frame = bytes.get(work.from..work.to).and_then(reread);
-                work.proved = frame.and_then(|frame| prove(proof, &frame, outline, given));
+        for works in works.chunks_mut(EVENTS_MAX) {
+            let mut claims = [None; EVENTS_MAX];
+            for (work, claim) in works.iter_mut().zip(&mut claims) {
+                let frame = work.given.and_then(|_| reread(bytes.get(work.from..work.to)?));
+                let Some(frame) = frame else { continue };
+                match work.examine(proof, &frame) {
+                    Some(examined) if examined.has_tree() => *claim = Some(examined),
+                    Some(examined) => work.judge(proof, &examined),
+                    None => {}
+                }
+            }
+            for (work, claim) in works.iter_mut().zip(&claims) {
+                claim.iter().for_each(|claim| work.judge(proof, claim));
             }
         }
     }
 }
 
-fn prove(proof: &mut Proof, frame: &Frame<'_>, outline: &Outline, given: Given) -> Option<Proved> {
-    let event = Event::Commit(outline.places.commit(frame.body())?);
-    match proof.examine(frame, event) {
-        Err(verdict) => Some(Proved { head: Err(verdict), given: None, verdict: None }),
-        Ok(claim) => {
-            let (head, verdict) = (claim.head()?, proof.judge_given(&claim, &given));
-            Some(Proved { head: Ok(head), given: Some(given), verdict })
+impl Work {
+    /// Examines the event. What is wrong with it whoever its account is, is all there is to say.
+    fn examine<'a>(&mut self, proof: &mut Proof, frame: &Frame<'a>) -> Option<Claim<'a>> {
+        let event = Event::Commit(self.outline.as_ref()?.places.commit(frame.body())?);
+        match proof.examine(frame, event) {
+            Ok(claim) => Some(proof.ask_tree(claim)),
+            Err(verdict) => {
+                self.proved = Some(Proved { head: Err(verdict), given: None, verdict: None });
+                None
+            }
         }
+    }
+
+    fn judge(&mut self, proof: &mut Proof, claim: &Claim<'_>) {
+        if let (Some(given), Some(head)) = (self.given, claim.head()) {
+            let verdict = proof.judge_given(claim, &given);
+            self.proved = Some(Proved { head: Ok(head), given: Some(given), verdict });
+        }
+    }
+
+    fn rev(&self) -> Tid {
+        self.outline.as_ref().map_or(Tid(0), |outline| outline.rev)
     }
 }
 
@@ -237,12 +262,6 @@ impl Batch {
         self.commits.clear();
         self.bytes = 0;
         self.crew.clear();
-    }
-}
-
-impl Work {
-    fn rev(&self) -> Tid {
-        self.outline.as_ref().map_or(Tid(0), |outline| outline.rev)
     }
 }
 

@@ -80,6 +80,10 @@ pub(crate) enum Speaker {
 /// more than two at one time.
 const KEYS_MAX: usize = 8;
 
+/// Events up to this size are asked for their tree before their signature: what that costs is within
+/// what it costs to look at the signature.
+const SMALL_BYTES_MAX: usize = 32 << 10;
+
 /// How many parsed keys are kept, about 150 bytes each.
 const CACHE_KEYS: usize = 1 << 15;
 
@@ -106,6 +110,8 @@ pub(crate) struct Claim<'a> {
     body: &'a [u8],
     signed: Option<SignedClaim<'a>>,
     notes: u32,
+    /// What its tree says, if that was asked beforehand.
+    tree: Option<Result<(), Rule>>,
 }
 
 /// A commit that is still to be held against a key.
@@ -117,6 +123,11 @@ struct SignedClaim<'a> {
 }
 
 impl Claim<'_> {
+    /// Whether all that is left to judge is in here, whatever is examined meanwhile.
+    pub(crate) fn has_tree(&self) -> bool {
+        self.tree.is_some()
+    }
+
     /// Whether the event says that the account's identity changed.
     pub(crate) fn is_identity(&self) -> bool {
         matches!(self.event, Event::Identity(_))
@@ -242,6 +253,14 @@ impl Proof {
         Ok(SignedClaim { commit, digest, head })
     }
 
+    /// Asks the tree of what was examined last beforehand, if that is small, so that what is
+    /// examined next may be so before this is judged. What it says counts only behind a signature.
+    pub(crate) fn ask_tree<'a>(&mut self, claim: Claim<'a>) -> Claim<'a> {
+        let small = claim.signed.filter(|_| claim.body.len() <= SMALL_BYTES_MAX);
+        let tree = small.map(|signed| self.tree(&claim, &signed));
+        Claim { tree, ..claim }
+    }
+
     /// What a signed event of that rev is held against; `None` if that is more than fits.
     pub(crate) fn given(&self, rev: Tid, host: Option<Host<'_>>, view: View<'_>) -> Option<Given> {
         let mut candidates = candidates(self.policy.keys, rev, view);
@@ -303,7 +322,7 @@ impl Proof {
                 }
                 // Last, because it costs most for what it takes to make: only who has a key of
                 // an account can send a large tree.
-                match self.tree(claim, signed) {
+                match claim.tree.unwrap_or_else(|| self.tree(claim, signed)) {
                     Err(rule) => Verdict::refused(rule),
                     Ok(()) => Verdict::ok(Some(key)),
                 }
@@ -385,7 +404,7 @@ impl Proof {
 impl<'a> Claim<'a> {
     fn unsigned(frame: &Frame<'a>, event: Event<'a>) -> Claim<'a> {
         let did = event.did().unwrap_or_default();
-        Claim { did, event, body: frame.body(), signed: None, notes: 0 }
+        Claim { did, event, body: frame.body(), signed: None, notes: 0, tree: None }
     }
 }
 
