@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::Error;
 use crate::derived::draft;
 use crate::derived::leaf::{self, Leaf, LeafNotes, TOO_FAR};
-use crate::derived::levels::{self, Files, Kind, Part};
+use crate::derived::levels::{self, Files, Kind};
 use crate::derived::run::Run;
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
@@ -32,6 +32,10 @@ pub(crate) struct Finder {
     key: [u8; 32],
     files: Files,
     segments: Vec<u32>,
+    /// Those of them that have leaves.
+    with_leaves: Vec<u32>,
+    /// Whether one before them has none.
+    has_hole: bool,
     /// Files of leaves that were opened.
     leaves: BTreeMap<u32, Run>,
     reads: u64,
@@ -44,8 +48,11 @@ impl Finder {
         segments: Vec<u32>,
     ) -> Result<Finder, Error> {
         let files = Files::list(folder)?;
+        let has = |segment: &u32| files.has(Kind::Leaves, (*segment, 0));
+        let with_leaves: Vec<u32> = segments.iter().copied().filter(has).collect();
+        let has_hole = !segments.starts_with(&with_leaves);
         let (folder, leaves) = (folder.clone(), BTreeMap::new());
-        Ok(Finder { folder, key, files, segments, leaves, reads: 0 })
+        Ok(Finder { folder, key, files, segments, with_leaves, has_hole, leaves, reads: 0 })
     }
 
     /// How many pages were read so far; opening a file is one.
@@ -67,10 +74,10 @@ impl Finder {
     /// How many segments, from the oldest on, have this; it has to hold for none behind one for which
     /// it does not.
     fn partition(&mut self, mut holds: impl FnMut(LeafNotes) -> bool) -> Result<usize, Error> {
-        let (mut low, mut high) = (0, self.segments.len());
+        let (mut low, mut high) = (0, self.with_leaves.len());
         while low < high {
             let middle = low.midpoint(high);
-            let segment = self.segments.get(middle).copied().unwrap_or(0);
+            let segment = self.with_leaves.get(middle).copied().unwrap_or(0);
             if holds(LeafNotes::of(self.leaves(segment)?)) {
                 low = middle + 1;
             } else {
@@ -84,10 +91,13 @@ impl Finder {
     /// tells: by seconds, so that the first of the time itself may come a little behind.
     pub(crate) fn since(&mut self, since_ns: u64) -> Result<Option<u64>, Error> {
         let seconds = u32::try_from(since_ns / 1_000_000_000).unwrap_or(u32::MAX);
+        if self.has_hole {
+            return Ok(None);
+        }
         let before = self.partition(|notes| notes.seconds < seconds)?;
-        let Some(segment) = self.segments.get(before).copied() else {
-            // It is in a log, or will be.
-            let Some(last) = self.segments.last().copied() else { return Ok(None) };
+        let Some(segment) = self.with_leaves.get(before).copied() else {
+            // It is behind them, or will be.
+            let Some(last) = self.with_leaves.last().copied() else { return Ok(None) };
             let run = self.leaves(last)?;
             let Some(place) = run.records.checked_sub(1) else { return Ok(None) };
             let ordinal = leaf::at(run, place)?.ordinal;
@@ -102,11 +112,15 @@ impl Finder {
     /// A leaf by its number; `None` if its segment is not there any more.
     fn leaf(&mut self, number: u64) -> Result<Option<Leaf>, Error> {
         let behind = self.partition(|notes| notes.first <= number)?;
-        let at = behind.checked_sub(1).and_then(|at| self.segments.get(at).copied());
+        let at = behind.checked_sub(1).and_then(|at| self.with_leaves.get(at).copied());
         let Some(segment) = at else { return Ok(None) };
         let run = self.leaves(segment)?;
         let place = number - LeafNotes::of(run).first;
-        Ok(if place < run.records { Some(leaf::at(run, place)?) } else { None })
+        if place >= run.records {
+            // It is in a file that is lost.
+            return Err(Damage::at(&run.path, 0, Cause::Gone).into());
+        }
+        Ok(Some(leaf::at(run, place)?))
     }
 
     /// The last leaf of a path in the segments that have tables.
@@ -127,32 +141,17 @@ impl Finder {
     }
 
     /// All events of an account that have an operation on one of these paths: from the last leaf of
-    /// each back over the account's leaves, and through all leaves of small segments without tables.
+    /// each back over the account's leaves.
     pub(crate) fn of_paths(&mut self, did: &str, paths: &[String]) -> Result<Picked, Error> {
         let mut picked = Picked::default();
         let mut names = BTreeSet::new();
         for path in paths {
             names.extend([true, false].map(|proved| draft::path(&self.key, did, path, proved)));
         }
-        for part in self.files.cover(Kind::Paths, &self.segments.clone()).parts {
-            match part {
-                Part::Missing(segment) if self.files.has(Kind::Leaves, (segment, 0)) => {
-                    picked.known.insert(segment);
-                    let mut cursor = self.leaves(segment)?.cursor();
-                    while let Some(leaf) = cursor.next()?.and_then(Leaf::read) {
-                        if names.contains(&leaf.path) {
-                            picked.ordinals.entry(segment).or_default().insert(leaf.ordinal);
-                        }
-                    }
-                }
-                Part::Missing(_) => {}
-                Part::File((first, level)) => {
-                    let (first, last) = levels::window(first, level);
-                    picked
-                        .known
-                        .extend(self.segments.iter().filter(|at| (first..=last).contains(*at)));
-                }
-            }
+        // Segments without a table are gone through.
+        for (first, level) in self.files.cover(Kind::Paths, &self.segments).files() {
+            let (first, last) = levels::window(first, level);
+            picked.known.extend(self.segments.iter().filter(|at| (first..=last).contains(*at)));
         }
         for name in &names {
             let mut next = self.last(name)?;

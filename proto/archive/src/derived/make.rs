@@ -15,10 +15,10 @@ use crate::image::{Entry, LogImage};
 use crate::segment::read::Segment;
 use crate::{Error, Found, Query, Reader, disk};
 
-/// Of a segment with fewer leaves than this, leaves are all that is written: it is gone through as
-/// quickly as tables are opened. Each fourth segment has tables made of the four, however small they
-/// are, so at most three segments have none.
-const SMALL: usize = 4096;
+/// A segment with fewer leaves than this has no files of its own: it is gone through as quickly as they
+/// are opened. It gets them with a larger one that comes behind it, and at the latest with the fourth
+/// of its four, so at most three segments, the last ones, have none.
+const SMALL: usize = if cfg!(test) { 12 } else { 4096 };
 
 /// What is derived of earlier segments says of accounts.
 pub(crate) struct Earlier {
@@ -33,6 +33,14 @@ impl Earlier {
         let cover = files.cover(Kind::Accounts, segments);
         let runs = cover.files().map(|at| levels::open(folder, Kind::Accounts, at));
         Ok(Earlier { runs: runs.collect::<Result<_, _>>()?, drafts: Vec::new() })
+    }
+
+    /// Where a segment behind these begins.
+    fn end_before(&self, folder: &Folder, number: u32) -> Result<Option<LeafNotes>, Error> {
+        match self.drafts.last() {
+            Some(draft) => Ok(Some(draft.end())),
+            None => notes_before(folder, &Files::list(folder)?, number),
+        }
     }
 }
 
@@ -69,18 +77,18 @@ fn of_log_or_damage(folder: &Folder, image: &LogImage, key: &[u8; 32]) -> Result
     let number = image.head.number;
     let segments = sealed_before(folder, number)?;
     let known = catch_up(folder, &segments, number, key)?;
-    let before = notes_before(folder, &Files::list(folder)?, number)?;
+    let before = known.end_before(folder, number)?;
     let mut draft = Draft::new(key, number, image.head.first, before.as_ref());
     of_image(&mut draft, &known, image)?;
     let mut hosts = Hosts::default();
     let settled = Settled::of(image.marks(&mut hosts)?.named(&hosts));
     if is_large(&draft, number) {
-        write_tables(folder, number, &draft, &settled)?;
+        known.drafts.iter().chain([&draft]).try_for_each(|draft| write(folder, draft, &settled))?;
     }
-    write_leaves(folder, number, &draft)
+    Ok(())
 }
 
-/// Whether a segment gets tables of its own, the newest being the one at hand.
+/// Whether a segment gets files now, the newest being the one at hand.
 fn is_large(draft: &Draft, newest: u32) -> bool {
     let (_, last) = window(draft.segment, 1);
     draft.leaves.len() >= SMALL || last <= newest
@@ -143,7 +151,7 @@ pub(crate) fn notes_before(
     Ok(Some(LeafNotes { first: notes.first + run.records, ..notes }))
 }
 
-/// Makes what is derived of the segments that have no tables: all, in an archive that an older version
+/// Makes what is derived of the segments that have no files: all, in an archive that an older version
 /// wrote; else at most three small ones, which need none yet. What it finds is what segment `newest`,
 /// that comes behind them, has to know.
 fn catch_up(
@@ -181,7 +189,7 @@ fn catch_up(
     Ok(wanting.known)
 }
 
-/// Segments without tables, while one after the other is gone through.
+/// Segments without files, while one after the other is gone through.
 struct Wanting<'a> {
     folder: &'a Folder,
     key: &'a [u8; 32],
@@ -220,10 +228,7 @@ impl Wanting<'_> {
                 Err(Error::Damaged(_)) => continue,
                 Err(error) => return Err(error),
             };
-            let before = match self.known.drafts.last() {
-                Some(draft) => Some(draft.end()),
-                None => notes_before(self.folder, &Files::list(self.folder)?, number)?,
-            };
+            let before = self.known.end_before(self.folder, number)?;
             let draft = Draft::new(self.key, number, contents.first, before.as_ref());
             let events = contents.first..contents.end();
             let next = events.start;
@@ -239,23 +244,17 @@ impl Wanting<'_> {
         here.ordinal(here.events.end);
         let number = here.draft.segment;
         let large = is_large(&here.draft, self.newest);
-        if large {
-            write_tables(self.folder, number, &here.draft, &settled(self.folder)?)?;
-        }
-        if !Files::list(self.folder)?.has(Kind::Leaves, (number, 0)) {
-            write_leaves(self.folder, number, &here.draft)?;
-        }
-        self.folder.sync()?;
         self.known.drafts.push(here.draft);
         if large {
+            let settled = settled(self.folder)?;
+            let drafts = &self.known.drafts;
+            drafts.iter().try_for_each(|draft| write(self.folder, draft, &settled))?;
+            self.folder.sync()?;
             merge(self.folder, number)?;
-            // What is in tables need not be remembered.
+            // What is in files need not be remembered.
             let before: Vec<u32> =
                 self.segments.iter().copied().filter(|at| *at <= number).collect();
-            let files = Files::list(self.folder)?;
-            if files.cover(Kind::Accounts, &before).is_whole() {
-                self.known = Earlier::open(self.folder, &files, &before)?;
-            }
+            self.known = Earlier::open(self.folder, &Files::list(self.folder)?, &before)?;
         }
         self.next().map(|_| ())
     }
@@ -299,13 +298,9 @@ fn place(folder: &Folder, kind: Kind, segment: u32) -> (std::path::PathBuf, Plac
     (run::path(folder, kind.text(), segment, 0), Place { segment, ..Place::default() })
 }
 
-/// Writes the tables of a segment.
-fn write_tables(
-    folder: &Folder,
-    number: u32,
-    draft: &Draft,
-    settled: &Settled,
-) -> Result<(), Error> {
+/// Writes the files of a segment.
+fn write(folder: &Folder, draft: &Draft, settled: &Settled) -> Result<(), Error> {
+    let number = draft.segment;
     let (path, at) = place(folder, Kind::Paths, number);
     let mut last: Vec<(&[u8; 8], &u64)> = draft.paths.iter().collect();
     last.sort_unstable();
@@ -318,11 +313,7 @@ fn write_tables(
     let (records, pending) = draft.records(settled);
     let mut accounts = NewRun::begin(&path, account::ACCOUNTS)?;
     records.iter().try_for_each(|record| accounts.push(&record.to_bytes()))?;
-    accounts.finish(&at, &pending.to_bytes())
-}
-
-/// Writes the leaves of a segment.
-fn write_leaves(folder: &Folder, number: u32, draft: &Draft) -> Result<(), Error> {
+    accounts.finish(&at, &pending.to_bytes())?;
     let (path, at) = place(folder, Kind::Leaves, number);
     let mut leaves = NewRun::begin(&path, LEAVES)?;
     draft.leaves.iter().try_for_each(|leaf| leaves.push(&leaf.to_bytes()))?;
@@ -484,20 +475,23 @@ pub(crate) fn repair(folder: &Folder, key: &[u8; 32]) -> Result<Vec<Damage>, Err
         }
         folder.sync()?;
     }
-    // Of an archive without tables this makes them.
+    // Of an archive without files this makes them.
     let newest = segments.last().copied().unwrap_or(0);
     catch_up(folder, &segments, newest, key)?;
     Ok(damage)
 }
 
-/// Whether there is a file for each segment, but for tables of the last small ones.
+/// Whether there is a file for each segment, but for the last small ones.
 fn is_whole(files: &Files, segments: &[u32]) -> bool {
     let newest = segments.last().copied().unwrap_or(0);
-    files.cover(Kind::Leaves, segments).is_whole()
-        && [Kind::Paths, Kind::Accounts].iter().all(|kind| {
-            files.cover(*kind, segments).parts.iter().all(|part| match part {
-                Part::File(_) => true,
-                Part::Missing(number) => window(*number, 1).1 > newest,
-            })
-        })
+    Kind::ALL.iter().all(|kind| {
+        let mut parts = files.cover(*kind, segments).parts.into_iter();
+        // The last ones may have none.
+        let first = parts.find_map(|part| match part {
+            Part::File(_) => None,
+            Part::Missing(number) => Some(number),
+        });
+        first.is_none_or(|number| window(number, 1).1 > newest)
+            && parts.all(|part| matches!(part, Part::Missing(_)))
+    })
 }

@@ -191,7 +191,10 @@ fn heads_are_those_of_a_scan_up_to_the_last_mark() {
         // Three segments without tables, and the log.
         assert!(gone_through <= 40, "{gone_through}");
     }
-    assert_eq!(files(dir.path(), "leaf").len() as u64, crate::usage(dir.path()).unwrap().segments);
+    // The last ones of four may have none yet.
+    let segments = crate::usage(dir.path()).unwrap().segments;
+    let leaves = files(dir.path(), "leaf").len() as u64;
+    assert!((segments / 4 * 4..=segments).contains(&leaves), "{leaves} of {segments}");
     assert!(files(dir.path(), "acct").len() <= 3 * 4, "{:?}", files(dir.path(), "acct"));
 }
 
@@ -245,5 +248,8 @@ fn an_archive_without_it_gets_it_with_the_next_segment() {
     assert!(check(dir.path(), "without") > 200);
     pack(dir.path(), small(), &traffic(200..230), true).unwrap();
     assert!(check(dir.path(), "with") <= 40);
-    assert_eq!(files(dir.path(), "leaf").len() as u64, crate::usage(dir.path()).unwrap().segments);
+    // The last ones of four may have none yet.
+    let segments = crate::usage(dir.path()).unwrap().segments;
+    let leaves = files(dir.path(), "leaf").len() as u64;
+    assert!((segments / 4 * 4..=segments).contains(&leaves), "{leaves} of {segments}");
 }
