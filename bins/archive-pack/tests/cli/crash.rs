@@ -1,6 +1,10 @@
 //! kill -9 at any moment, and the same chain again.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+use atproto::Tid;
+use atproto::event;
 
 use crate::support::*;
 
@@ -49,6 +53,7 @@ fn killed_at_any_moment_it_goes_on_from_its_marks_to_the_same_archive() {
             let before = contents_or_none(dir.path());
             assert_eq!(before, numbered(&events[..before.len()]), "a beginning of the input");
             assert!(from <= before.len(), "mark {from} is ahead of {} events", before.len());
+            knows_the_heads_of(dir.path(), &events, from);
             let again = stream_from(&events[from..], from, proved);
             kills +=
                 u32::from(killed_within(dir.path(), &again, Duration::from_millis(moment % 60)));
@@ -58,6 +63,27 @@ fn killed_at_any_moment_it_goes_on_from_its_marks_to_the_same_archive() {
         let done = pack(dir.path(), &SMALL, &stream_from(&events[from..], from, proved));
         assert_eq!(done.code, Some(0), "{done:?}");
         assert_eq!(contents(dir.path()), numbered(&events));
+        knows_the_heads_of(dir.path(), &events, events.len());
+    }
+}
+
+/// What is known of accounts is what the first `marked` events say, and nothing behind them.
+fn knows_the_heads_of(dir: &std::path::Path, events: &[Vec<u8>], marked: usize) {
+    let Some(mut heads) = archive::heads(dir).unwrap() else { return assert_eq!(marked, 0) };
+    let mut revs: HashMap<String, Option<u64>> = HashMap::new();
+    for (at, body) in events.iter().enumerate() {
+        let event = event::parse(body).unwrap();
+        let Some(did) = event.did() else { continue };
+        let known = revs.entry(did.to_owned()).or_default();
+        if at < marked && event.blocks().is_some() {
+            let rev: Tid = event.rev().unwrap().parse().unwrap();
+            *known = (*known).max(Some(rev.0));
+        }
+    }
+    assert!(revs.len() > 20);
+    for (did, rev) in revs {
+        let head = heads.get(&did).unwrap().head;
+        assert_eq!(head.map(|head| head.rev), rev, "{did} with {marked} events");
     }
 }
 

@@ -194,8 +194,9 @@ impl Draft {
         (path, op): ([u8; 8], u8),
     ) {
         let leaf = self.next_leaf();
-        let before = last.map_or(0, |last| leaf - last);
-        let before = u32::try_from(before).unwrap_or(TOO_FAR);
+        // One that is not before this is of files that do not belong together.
+        let ago = |last: u64| leaf.checked_sub(last).and_then(|ago| u32::try_from(ago).ok());
+        let before = last.map_or(0, |last| ago(last).unwrap_or(TOO_FAR));
         let (segment, seconds) = (self.segment, self.notes.seconds);
         self.leaves.push(Leaf { path, account, segment, ordinal, op, before, seconds });
         *last = Some(leaf);

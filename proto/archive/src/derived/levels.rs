@@ -81,6 +81,16 @@ impl Files {
         self.by_kind.get(&kind).is_some_and(|files| files.contains(&at))
     }
 
+    /// The segments that lack a file of some kind.
+    pub(crate) fn missing(&self, segments: &[u32]) -> BTreeSet<u32> {
+        let parts = Kind::ALL.into_iter().flat_map(|kind| self.cover(kind, segments).parts);
+        let missing = parts.filter_map(|part| match part {
+            Part::Missing(segment) => Some(segment),
+            Part::File(_) => None,
+        });
+        missing.collect()
+    }
+
     /// The files that cover these segments, in order, and the segments that none covers.
     pub(crate) fn cover(&self, kind: Kind, segments: &[u32]) -> Cover {
         let mut cover = Cover::default();

@@ -161,15 +161,14 @@ fn catch_up(
     key: &[u8; 32],
 ) -> Result<Earlier, Error> {
     let files = Files::list(folder)?;
-    let known = Earlier::open(folder, &files, segments)?;
-    // One that is missing before others is lost, and made again by who repairs.
-    let parts = files.cover(Kind::Accounts, segments).parts;
-    let missing = parts.into_iter().rev().map_while(|part| match part {
-        Part::Missing(number) => Some(number),
-        Part::File(_) => None,
-    });
-    let mut left: Vec<u32> = missing.collect();
+    // A kill may have left some files of a segment. One that is missing before others is lost, and made
+    // again by who repairs.
+    let missing = files.missing(segments);
+    let mut left: Vec<u32> =
+        segments.iter().rev().copied().take_while(|number| missing.contains(number)).collect();
     left.reverse();
+    let before = segments.get(..segments.len() - left.len()).unwrap_or_default();
+    let known = Earlier::open(folder, &files, before)?;
     let left = left.into();
     let mut wanting = Wanting { folder, key, segments, newest, known, left, under_way: None };
     let Some(first) = wanting.next()? else { return Ok(wanting.known) };

@@ -253,3 +253,25 @@ fn an_archive_without_it_gets_it_with_the_next_segment() {
     let leaves = files(dir.path(), "leaf").len() as u64;
     assert!((segments / 4 * 4..=segments).contains(&leaves), "{leaves} of {segments}");
 }
+
+/// A kill may leave some files of a segment without the others.
+#[test]
+fn what_was_left_half_made_is_made_whole_with_the_next_segment() {
+    let full = tempfile::tempdir().unwrap();
+    pack(full.path(), small(), &traffic(600..690), true).unwrap();
+    let names: Vec<_> = files(full.path(), "")
+        .iter()
+        .map(|path| path.file_name().unwrap().to_owned())
+        .filter(|name| name.to_str().unwrap().ends_with("-00.run"))
+        .collect();
+    assert!(names.len() > 8);
+    for name in names {
+        let dir = tempfile::tempdir().unwrap();
+        copy(full.path(), dir.path());
+        std::fs::remove_file(dir.path().join(&name)).unwrap();
+        pack(dir.path(), small(), &traffic(690..730), true).unwrap();
+        check(dir.path(), name.to_str().unwrap());
+        assert_eq!(crate::repair(dir.path()).unwrap(), []);
+        assert!(check(dir.path(), "repaired") <= 30);
+    }
+}
