@@ -58,10 +58,12 @@ impl Streams {
     /// Other events once, from one host, as frames that say that a key of each account proved them.
     pub(crate) fn frames_of(&self, events: &[Vec<u8>], name: &str) -> PathBuf {
         let path = self.scratch(name);
-        // As random as a key is.
+        // Of the form of a key, and as random.
         let key = |event: &[u8]| {
             let digest = atproto::Cid::raw(did(event).as_bytes());
             let mut key = [0; 34];
+            key[0] = 1;
+            key[1] = 2 + (digest.digest()[0] & 1);
             key[2..].copy_from_slice(digest.digest());
             Some(Verdict::ok(Some(key)).to_bytes().to_vec())
         };

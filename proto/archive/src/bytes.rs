@@ -88,6 +88,11 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// How many bytes [`put_varint`] appends.
+pub(crate) fn varint_bytes(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Appends how far `value` is from `base`, whatever the direction: small steps take one byte.
 pub(crate) fn put_delta(out: &mut Vec<u8>, base: u64, value: u64) {
     let step = value.wrapping_sub(base);
@@ -105,6 +110,7 @@ mod tests {
         fn varints_and_deltas_come_back(value: u64, base: u64) {
             let mut out = Vec::new();
             put_varint(&mut out, value);
+            prop_assert_eq!(out.len(), varint_bytes(value));
             put_delta(&mut out, base, value);
             let mut take = Take::new(&out);
             prop_assert_eq!(take.varint(), Some(value));

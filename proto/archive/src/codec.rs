@@ -1,12 +1,14 @@
 //! How a block of events becomes bytes. Everything that knows it is in here: a block says by one
 //! byte which codec made it, and a reader knows every codec that there ever was.
 //!
-//! Codec 2 takes each event apart ([`event`]), leaves out what can be worked out, writes trees as
+//! Codec 3 takes each event apart ([`event`]), leaves out what can be worked out, writes trees as
 //! what changed ([`tree`]), and puts what is alike together ([`streams`]). What an event is written
 //! against lies in the same block, or is what an earlier segment of the group ended with for its
 //! account (see [`crate::group`]). After the encoder has
-//! made a block it reads it back; an event that does not come back exactly is kept whole, and a
-//! block for which that does not help is written with codec 1.
+//! made a block it reads it back as any reader would; an event that does not come back exactly is
+//! kept whole, and a block for which that does not help is written with codec 1.
+//!
+//! Codec 2 differs in how it writes TIDs ([`path`]) and keys that proved events ([`event`]).
 //!
 //! Codec 1, behind zstd, is what the first version wrote:
 //!
@@ -32,6 +34,7 @@ use self::event::State;
 use self::streams::{In, Out, Packers, Unpacked, Unpackers};
 
 pub(crate) use self::tree::Base;
+pub(crate) use self::write::hash;
 
 pub(crate) mod streams;
 
@@ -39,14 +42,17 @@ mod commit;
 mod event;
 mod object;
 mod path;
+mod proved;
 mod schema;
 mod tree;
 mod write;
 
 /// Plain bytes under zstd.
-const ZSTD: u8 = 1;
+pub(crate) const ZSTD: u8 = 1;
+/// Taken apart, as the second version did it.
+pub(crate) const APART_2: u8 = 2;
 /// Taken apart.
-pub(crate) const APART: u8 = 2;
+pub(crate) const APART: u8 = 3;
 
 /// A block has this many bytes on average, at least, if there are as many.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
@@ -111,7 +117,12 @@ pub(crate) struct Encoded {
     pub(crate) codec: u8,
     pub(crate) raw_len: usize,
     pub(crate) bytes: Vec<u8>,
+    /// What it ends with for its accounts, as a reader finds it.
+    pub(crate) bases: Bases,
 }
+
+/// What accounts end with.
+pub(crate) type Bases = Vec<(Box<str>, Arc<Base>)>;
 
 pub(crate) struct Encoder {
     zstd: Compressor<'static>,
@@ -119,6 +130,7 @@ pub(crate) struct Encoder {
     state: State,
     out: Out,
     raw: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Encoder {
@@ -129,17 +141,22 @@ impl Encoder {
             state: State::default(),
             out: Out::default(),
             raw: Vec::new(),
+            decoder: Decoder::new()?,
         })
     }
 
+    /// Encodes these events. What comes out was read back, and every byte was there.
     pub(crate) fn encode(&mut self, events: &[Given<'_>]) -> std::io::Result<Encoded> {
         let mut whole = vec![false; events.len()];
+        let len = |event: &Given<'_>| event.sections.len() + event.body.len();
+        let raw_len = events.iter().map(len).sum();
         for _ in 0..TRIES {
-            if self.take_apart(events, &mut whole) && self.comes_back(events, &mut whole) {
-                let bytes = self.out.pack(&mut self.packers)?;
-                let len = |event: &Given<'_>| event.sections.len() + event.body.len();
-                let raw_len = events.iter().map(len).sum();
-                return Ok(Encoded { codec: APART, raw_len, bytes });
+            if !self.take_apart(events, &mut whole) {
+                continue;
+            }
+            let bytes = self.out.pack(&mut self.packers)?;
+            if let Some(bases) = self.comes_back(&bytes, events, raw_len, &mut whole) {
+                return Ok(Encoded { codec: APART, raw_len, bytes, bases });
             }
         }
         self.encode_whole(events)
@@ -159,26 +176,34 @@ impl Encoder {
         true
     }
 
-    /// Whether the streams give every event back. Those that they don't are kept whole.
-    fn comes_back(&mut self, events: &[Given<'_>], whole: &mut [bool]) -> bool {
-        let len = |event: &Given<'_>| event.sections.len() + event.body.len();
-        let limit = events.iter().map(len).sum();
-        let mut input = self.out.input();
+    /// What the block ends with, if it gives every event back. Events that it doesn't are to be
+    /// kept whole.
+    fn comes_back(
+        &mut self,
+        bytes: &[u8],
+        events: &[Given<'_>],
+        raw_len: usize,
+        whole: &mut [bool],
+    ) -> Option<Bases> {
+        let unpacked = Unpacked::read(bytes, APART, &mut self.decoder.unpackers).ok()?;
+        let (mut input, state, raw) = (unpacked.input(), &mut self.decoder.state, &mut self.raw);
         let mut same = true;
-        self.state.clear();
+        state.clear();
         for (event, whole) in events.iter().zip(whole) {
-            let (mut sections, mut body) = (Vec::new(), Vec::new());
+            raw.clear();
             let meta = Meta { did: event.did, seq: event.seq, base: event.base };
-            let read = self.state.take(&mut input, &meta, limit, (&mut sections, &mut body));
-            if read.is_none() || sections != event.sections || body != event.body {
+            let middle = state.take(&mut input, &meta, raw_len, raw);
+            let back = middle.and_then(|middle| raw.split_at_checked(middle));
+            if back != Some((event.sections, event.body)) {
                 *whole = true;
                 same = false;
             }
-            if read.is_none() {
+            if middle.is_none() {
                 break;
             }
         }
-        same
+        let bases = state.end();
+        same.then_some(bases)
     }
 
     fn encode_whole(&mut self, events: &[Given<'_>]) -> std::io::Result<Encoded> {
@@ -190,7 +215,12 @@ impl Encoder {
         events.iter().for_each(|event| self.raw.extend_from_slice(event.sections));
         events.iter().for_each(|event| self.raw.extend_from_slice(event.body));
         let bytes = self.zstd.compress(&self.raw)?;
-        Ok(Encoded { codec: ZSTD, raw_len: self.raw.len(), bytes })
+        let raw_len = self.raw.len();
+        let back = unzstd(self.decoder.unpackers.plain(), &bytes, raw_len);
+        if back.ok().as_ref() != Some(&self.raw) {
+            return Err(std::io::Error::other("zstd does not give back what it was given"));
+        }
+        Ok(Encoded { codec: ZSTD, raw_len, bytes, bases: Vec::new() })
     }
 }
 
@@ -201,7 +231,7 @@ pub(crate) struct Block {
     /// For each event its sections and its body in `raw`.
     spans: Vec<(Range<usize>, Range<usize>)>,
     /// What it ends with for its accounts.
-    pub(crate) bases: Vec<(Box<str>, Arc<Base>)>,
+    pub(crate) bases: Bases,
 }
 
 impl Block {
@@ -246,8 +276,8 @@ impl Decoder {
                 let spans = spans(&raw, events.len()).ok_or(Cause::Form("block"))?;
                 Ok(Block { raw, spans, bases: Vec::new() })
             }
-            APART => {
-                let unpacked = Unpacked::read(bytes, &mut self.unpackers)?;
+            APART | APART_2 => {
+                let unpacked = Unpacked::read(bytes, codec, &mut self.unpackers)?;
                 self.together(&mut unpacked.input(), raw_len, events).ok_or(Cause::Form("block"))
             }
             other => Err(Cause::Codec(other)),
@@ -261,22 +291,13 @@ impl Decoder {
         events: impl ExactSizeIterator<Item = Meta<'m>>,
     ) -> Option<Block> {
         self.state.clear();
-        let mut raw = Vec::with_capacity(raw_len);
+        // A little more, because room is asked for before it is known how much.
+        let mut raw = Vec::with_capacity(raw_len + 1024);
         let mut spans = Vec::with_capacity(events.len());
-        let (mut sections, mut body) = (Vec::new(), Vec::new());
         for meta in events {
-            sections.clear();
-            body.clear();
-            let limit = raw_len.checked_sub(raw.len())?;
-            self.state.take(input, &meta, limit, (&mut sections, &mut body))?;
             let start = raw.len();
-            raw.extend_from_slice(&sections);
-            let middle = raw.len();
-            raw.extend_from_slice(&body);
+            let middle = self.state.take(input, &meta, raw_len, &mut raw)?;
             spans.push((start..middle, middle..raw.len()));
-            if raw.len() > raw_len {
-                return None;
-            }
         }
         let bases = self.state.end();
         (raw.len() == raw_len).then_some(Block { raw, spans, bases })

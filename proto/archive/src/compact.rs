@@ -255,9 +255,11 @@ fn segment(
     };
     let new = unfinished(&path);
     let file = disk::create(&new)?;
-    let written = write(&file, &new, &holdings, level)
-        .and_then(|()| disk::sync(&file, &new))
-        .and_then(|()| compare(&Segment::open(&new, number)?, &holdings, &bases));
+    let written = write(&file, &new, &holdings, level).and_then(|written| {
+        disk::sync(&file, &new)?;
+        compare(&Segment::open(&new, number)?, &holdings, &written)?;
+        Ok(written.ends)
+    });
     let ends = match written {
         Ok(ends) => ends,
         Err(error) => {

@@ -23,11 +23,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Error;
 use crate::codec::{BLOCK_BYTES, Base, Block, Decoder};
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
+use crate::segment::index::BlockRow;
 use crate::segment::part;
 use crate::segment::read::{Index, Segment};
 
@@ -35,6 +37,8 @@ use crate::segment::read::{Index, Segment};
 pub(crate) const GROUP_SEGMENTS: u32 = 16;
 /// What is remembered takes no more than this, nearly.
 const BASES_BYTES_MAX: usize = 256 << 20;
+/// More threads than this wait for the one that hands events on.
+const THREADS_MAX: usize = 8;
 
 /// The group that a segment is in.
 pub(crate) fn group_of(number: u32) -> u32 {
@@ -104,7 +108,8 @@ impl Bases {
 /// What a reader remembers of a group.
 pub(crate) struct Group {
     folder: Folder,
-    decoder: Decoder,
+    /// One for each thread that decodes.
+    decoders: Vec<Decoder>,
     members: BTreeMap<u32, Member>,
     bytes: usize,
     decoded: u64,
@@ -142,10 +147,12 @@ impl std::fmt::Debug for Group {
 
 impl Group {
     pub(crate) fn new(folder: &Folder) -> Result<Group, Error> {
-        let decoder = Decoder::new();
-        let decoder = decoder.map_err(|source| Error::io(folder.path(), "decompress", source))?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoders = (0..threads.min(THREADS_MAX)).map(|_| Decoder::new());
+        let decoders: Result<_, _> = decoders.collect();
+        let decoders = decoders.map_err(|source| Error::io(folder.path(), "decompress", source))?;
         let (folder, members) = (folder.clone(), BTreeMap::new());
-        Ok(Group { folder, decoder, members, bytes: 0, decoded: 0 })
+        Ok(Group { folder, decoders, members, bytes: 0, decoded: 0 })
     }
 
     pub(crate) fn folder(&self) -> &Folder {
@@ -158,7 +165,7 @@ impl Group {
     }
 
     /// How many blocks were decoded.
-    pub(crate) fn decoded(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.decoded
     }
 
@@ -215,6 +222,63 @@ impl Group {
 
     /// A block of a segment that was opened.
     pub(crate) fn block(&mut self, number: u32, at: usize) -> Result<Block, Error> {
+        self.forget_if_full();
+        self.decode(number, at)
+    }
+
+    /// All blocks of a segment that was opened, decoded by as many threads as there are decoders.
+    pub(crate) fn blocks(&mut self, number: u32) -> Result<Vec<Result<Block, Error>>, Error> {
+        self.forget_if_full();
+        let index = self.index(number)?;
+        let segment = self.member(number)?.segment.clone();
+        // What a block is written against lies in earlier segments, mostly known by now.
+        let bases: Vec<_> =
+            index.blocks.iter().map(|row| self.bases(&index, number, row)).collect();
+        let mut decoders = std::mem::take(&mut self.decoders);
+        let next = AtomicUsize::new(0);
+        let work = |decoder: &mut Decoder| {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let (Some(row), Some(bases)) = (index.blocks.get(at), bases.get(at)) else {
+                    return done;
+                };
+                if let Ok(bases) = bases {
+                    done.push((at, segment.block(&index, row, bases, decoder)));
+                }
+            }
+        };
+        let (here, others) = match decoders.split_first_mut() {
+            Some((here, others)) => (here, others),
+            None => return Ok(Vec::new()),
+        };
+        let others = others.iter_mut().take(index.blocks.len().saturating_sub(1));
+        let mut done = std::thread::scope(|scope| {
+            // Where no thread is to be had, there are fewer.
+            let begin =
+                |decoder| std::thread::Builder::new().spawn_scoped(scope, || work(decoder)).ok();
+            let threads: Vec<_> = others.filter_map(begin).collect();
+            let mut done = work(here);
+            // A thread that panicked has ended the process.
+            done.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
+            done
+        });
+        self.decoders = decoders;
+        done.sort_by_key(|(at, _)| *at);
+        let mut done = done.into_iter().map(|(_, block)| block);
+        let mut blocks = Vec::with_capacity(index.blocks.len());
+        for (row, bases) in index.blocks.iter().zip(bases) {
+            blocks.push(match bases.map(|_| done.next()) {
+                Err(error) => Err(error),
+                Ok(Some(Ok(block))) => self.remember(number, &index, row, block),
+                Ok(Some(Err(error))) => Err(error),
+                Ok(None) => Err(Damage::at(&segment.path, row.offset, Cause::Gone).into()),
+            });
+        }
+        Ok(blocks)
+    }
+
+    fn forget_if_full(&mut self) {
         if self.bytes > BASES_BYTES_MAX {
             self.bytes = 0;
             for member in self.members.values_mut() {
@@ -222,7 +286,6 @@ impl Group {
                 member.done.clear();
             }
         }
-        self.decode(number, at)
     }
 
     fn decode(&mut self, number: u32, at: usize) -> Result<Block, Error> {
@@ -230,13 +293,33 @@ impl Group {
         let segment = self.member(number)?.segment.clone();
         let no_block = || Damage::at(&segment.path, 0, Cause::Form(part::name(part::BLOCKS)));
         let row = index.blocks.get(at).ok_or_else(no_block)?;
-        let mut bases = Vec::new();
-        if !index.links.is_empty() {
-            for account in index.begins(row) {
-                bases.push(self.base(&index, number, account)?);
-            }
+        let bases = self.bases(&index, number, row)?;
+        let decoder = self.decoders.first_mut().ok_or_else(no_block)?;
+        let block = segment.block(&index, row, &bases, decoder)?;
+        self.remember(number, &index, row, block)
+    }
+
+    /// What the accounts that begin in a block are written against.
+    fn bases(
+        &mut self,
+        index: &Index,
+        number: u32,
+        row: &BlockRow,
+    ) -> Result<Vec<Option<Arc<Base>>>, Error> {
+        if index.links.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut block = segment.block(&index, row, &bases, &mut self.decoder)?;
+        index.begins(row).map(|account| self.base(index, number, account)).collect()
+    }
+
+    /// Remembers what a block ends with.
+    fn remember(
+        &mut self,
+        number: u32,
+        index: &Index,
+        row: &BlockRow,
+        mut block: Block,
+    ) -> Result<Block, Error> {
         self.decoded += 1;
         let mut bytes = 0;
         let member = self.member(number)?;

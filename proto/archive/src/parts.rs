@@ -131,7 +131,7 @@ pub fn parts(dir: &Path) -> Result<Parts, Error> {
                 }
             }
             blocks += bytes.len() as u64;
-            match streams::sizes(&bytes).filter(|_| row.codec == crate::codec::APART) {
+            match streams::sizes(&bytes, row.codec).filter(|_| row.codec != crate::codec::ZSTD) {
                 Some(sizes) => {
                     let sum: usize = sizes.iter().map(|(_, packed)| packed).sum();
                     for (stream, packed) in sizes {

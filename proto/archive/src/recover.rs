@@ -76,6 +76,7 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
         batch: Batch::new(),
         tombs,
         raw,
+        identities: Vec::new(),
         window,
         totals: Totals::default(),
         damage: found.damage,
@@ -86,7 +87,7 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
     }
     drop(repair);
     for number in found.unsealed {
-        writer.sealer.add(number)?;
+        writer.sealer.add(number, Vec::new())?;
     }
     if writer.is_full() {
         writer.rotate()?;

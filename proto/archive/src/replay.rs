@@ -1,5 +1,6 @@
 //! A segment in order of arrival, although it is stored by account: blocks are decoded when the
-//! first of their events is asked for, and kept as long as there is room.
+//! first of their events is asked for, and kept as long as there is room. Where everything is asked
+//! for, the first event wants them all: then they are decoded at once, by all cores.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) struct Replay {
     next_note: usize,
     blocks: Vec<State>,
     cached: usize,
+    /// All blocks will be needed, and there is room for them.
+    at_once: bool,
     /// Damage that was found before the first event.
     found: Vec<Damage>,
 }
@@ -100,6 +103,9 @@ impl Replay {
         };
         notes.retain(|note| note.before >= from);
         let blocks = index.blocks.iter().map(|_| State::Unread).collect();
+        let raw: usize = index.blocks.iter().map(|block| block.raw).sum();
+        let whole = query.dids.is_empty() && query.count.is_none() && from == 0;
+        let at_once = whole && raw <= CACHE_BYTES_MAX;
         Ok(Some(Replay {
             number,
             segment,
@@ -112,6 +118,7 @@ impl Replay {
             next_note: 0,
             blocks,
             cached: 0,
+            at_once,
             found,
         }))
     }
@@ -127,6 +134,11 @@ impl Replay {
         damage: &mut VecDeque<Damage>,
     ) -> Result<Option<Step>, Error> {
         damage.extend(self.found.drain(..));
+        if std::mem::take(&mut self.at_once) {
+            for (at, block) in group.blocks(self.number)?.into_iter().enumerate() {
+                self.keep(at, block, damage)?;
+            }
+        }
         loop {
             let pick = self.picks.get(self.next).copied();
             if let Some(note) = self.notes.get(self.next_note)
@@ -157,7 +169,18 @@ impl Replay {
             Some(State::Unread) => {}
             Some(State::Bad) | None => return Ok(false),
         }
-        let state = match group.block(self.number, at) {
+        let block = group.block(self.number, at);
+        self.keep(at, block, damage)
+    }
+
+    /// Keeps a block, or names what is lost with it.
+    fn keep(
+        &mut self,
+        at: usize,
+        block: Result<Block, Error>,
+        damage: &mut VecDeque<Damage>,
+    ) -> Result<bool, Error> {
+        let state = match block {
             Ok(block) => {
                 if self.cached + block.bytes() > CACHE_BYTES_MAX {
                     self.cached = 0;

@@ -156,7 +156,7 @@ impl<'r> Scan<'r> {
     /// How many blocks were decoded for what was given so far.
     #[must_use]
     pub fn blocks(&self) -> u64 {
-        self.reader.group.as_ref().map_or(0, Group::decoded)
+        self.reader.group.as_ref().map_or(0, Group::count)
     }
 
     /// How many pages were read to find what is asked for without going through everything.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use atproto::identity::Key;
 
-use crate::codec::{Base, Decoder, Given};
+use crate::codec::{Base, Given, hash};
 use crate::content::{self, Identity};
 use crate::folder::{Folder, unfinished};
 use crate::group::Bases;
@@ -15,16 +15,17 @@ use crate::hosts::{HostNo, Hosts, Marks};
 use crate::image::{Entry, LogImage};
 use crate::segment::index::{Accounts, Row};
 use crate::segment::read::{Segment, put_note};
-use crate::segment::write::{Holdings, write};
+use crate::segment::write::{Holdings, Written, write};
 use crate::stored::{put_frame, put_kept};
 use crate::{Error, derived, disk};
 
-/// Seals log `number` and removes it.
+/// Seals log `number` and removes it. The identities are those of all its events, or they are made
+/// anew with the key.
 pub(crate) fn seal(
     folder: &Folder,
     number: u32,
     level: i32,
-    key: &Key,
+    (key, identities): (&Key, Vec<Identity>),
     known: &Mutex<Bases>,
 ) -> Result<(), Error> {
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,14 +33,15 @@ pub(crate) fn seal(
     let path = folder.segment(number);
     let unfinished = unfinished(&path);
     let image = LogImage::read(&log)?;
-    let gathered = Gathered::of(&image, key)?;
+    let gathered = Gathered::of(&image, key, identities)?;
     let bases = gathered.bases(number, &known);
     let holdings = gathered.holdings(&image, &bases)?;
-    let bases: Vec<_> = bases.iter().map(|base| Some(base.as_ref()?.1.clone())).collect();
     let file = disk::create(&unfinished)?;
-    let sealed = write(&file, &unfinished, &holdings, level)
-        .and_then(|()| disk::sync(&file, &unfinished))
-        .and_then(|()| compare(&Segment::open(&unfinished, number)?, &holdings, &bases));
+    let sealed = write(&file, &unfinished, &holdings, level).and_then(|written| {
+        disk::sync(&file, &unfinished)?;
+        compare(&Segment::open(&unfinished, number)?, &holdings, &written)?;
+        Ok(written.ends)
+    });
     let ends = match sealed {
         Ok(ends) => ends,
         Err(error) => {
@@ -57,13 +59,14 @@ pub(crate) fn seal(
     derived::make::merge(folder, number)
 }
 
-/// Reads the segment as any reader would, and compares it with what was to be in it. `bases` are
-/// what was read back of earlier segments for its accounts; what this one ends with is given.
+/// Reads the segment's file back and compares it with what was to be in it. Each block was decoded
+/// and each of its events compared before it was written (see [`Written`]): the file has to have
+/// these very blocks.
 pub(crate) fn compare(
     segment: &Segment,
     holdings: &Holdings<'_>,
-    bases: &[Option<Arc<Base>>],
-) -> Result<Ends, Error> {
+    written: &Written,
+) -> Result<(), Error> {
     let first = holdings.head.first;
     let differs = |ordinal: u32| Error::SealMismatch {
         path: segment.path.clone(),
@@ -77,6 +80,7 @@ pub(crate) fn compare(
                 == holdings.links.get(account).copied().unwrap_or(0)
         })
         && index.hosts == holdings.hosts
+        && index.blocks == written.blocks
         && segment.marks()? == holdings.marks
         && segment.contents.first == first
         && segment.part(crate::segment::part::NOTES)?.unwrap_or_default() == holdings.notes
@@ -84,30 +88,14 @@ pub(crate) fn compare(
     if !same_tables || index.ordinals.len() != holdings.events.len() {
         return Err(differs(0));
     }
-    let mut decoder =
-        Decoder::new().map_err(|source| Error::io(&segment.path, "decompress", source))?;
-    let mut events = holdings.events.iter().zip(&index.ordinals);
-    let mut ends = Ends::new();
-    for row in &index.blocks {
-        let here = bases.get(index.begins(row)).unwrap_or_default();
-        let mut block = segment.block(&index, row, here, &mut decoder)?;
-        // Of an account in several blocks the last counts.
-        ends.extend(block.bases.drain(..));
-        for at in 0..row.events as usize {
-            let Some((expected, ordinal)) = events.next() else { return Err(differs(0)) };
-            let same = block.event(at).is_some_and(|event| {
-                event.body == expected.body && event.sections == expected.sections
-            });
-            if !same {
-                return Err(differs(*ordinal));
-            }
+    for (row, expected) in index.blocks.iter().zip(&written.hashes) {
+        if hash(&segment.block_bytes(row)?) != *expected {
+            let ordinal = index.ordinals.get(row.first as usize);
+            return Err(differs(ordinal.copied().unwrap_or(0)));
         }
     }
-    Ok(ends)
+    Ok(())
 }
-
-/// What a segment ends with, by account.
-pub(crate) type Ends = HashMap<Box<str>, Arc<Base>>;
 
 /// What a log holds, as a segment wants it.
 struct Gathered {
@@ -124,7 +112,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn of(image: &LogImage, key: &Key) -> Result<Gathered, Error> {
+    fn of(image: &LogImage, key: &Key, identities: Vec<Identity>) -> Result<Gathered, Error> {
         let mut gathered = Gathered {
             rows: Vec::new(),
             places: Vec::new(),
@@ -189,7 +177,11 @@ impl Gathered {
                 gathered.hosts.number(host.role, &host.name)?;
             }
         }
-        gathered.identify(image, key)?;
+        if identities.len() == gathered.rows.len() {
+            gathered.identities = identities;
+        } else {
+            gathered.identify(image, key)?;
+        }
         Ok(gathered)
     }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use atproto::identity::Key;
 
 use crate::Error;
+use crate::content::Identity;
 use crate::folder::Folder;
 use crate::group::Bases;
 use crate::seal::seal;
@@ -18,7 +19,7 @@ pub(crate) struct Sealer {
     key: Key,
     known: Arc<Mutex<Bases>>,
     running: Option<(u32, JoinHandle<Result<(), Error>>)>,
-    waiting: VecDeque<u32>,
+    waiting: VecDeque<(u32, Vec<Identity>)>,
 }
 
 impl Sealer {
@@ -27,9 +28,9 @@ impl Sealer {
         Sealer { folder, level, key, known, running: None, waiting: VecDeque::new() }
     }
 
-    /// Has this log sealed when its turn comes.
-    pub(crate) fn add(&mut self, number: u32) -> Result<(), Error> {
-        self.waiting.push_back(number);
+    /// Has this log sealed when its turn comes. `identities` are those of its events, or of some.
+    pub(crate) fn add(&mut self, number: u32, identities: Vec<Identity>) -> Result<(), Error> {
+        self.waiting.push_back((number, identities));
         self.poll()
     }
 
@@ -39,12 +40,12 @@ impl Sealer {
             return Ok(());
         }
         self.join()?;
-        let Some(number) = self.waiting.pop_front() else { return Ok(()) };
+        let Some((number, identities)) = self.waiting.pop_front() else { return Ok(()) };
         let (folder, level, key) = (self.folder.clone(), self.level, self.key);
         let known = self.known.clone();
         let thread = std::thread::Builder::new()
             .name(format!("seal {number}"))
-            .spawn(move || seal(&folder, number, level, &key, &known))
+            .spawn(move || seal(&folder, number, level, (&key, identities), &known))
             .map_err(|source| Error::io(&self.folder.log(number), "start sealing", source))?;
         self.running = Some((number, thread));
         Ok(())

@@ -50,12 +50,14 @@
 //! |   1 | blocks     |      2 | block: codec (u8), length, raw length, events, crc32c (u32); they follow one another from the head's end |
 //! |   2 | hosts      |      2 | host: role (u8), length of name, name                       |
 //! |   3 | marks      |      2 | host that moved in this log: host, epoch, seq               |
-//! |   4 | accounts   |      2 | DID, ascending: bytes shared with the one before, bytes of its own, those bytes, events |
+//! |   4 | accounts as text | 2 | DID, ascending: bytes shared with the one before, bytes of its own, those bytes, events |
 //! |   5 | order      |      2 | event as they came, in columns: account + 1 (0: lost), host, epoch, seq, time_ns, flags; the last but one three as steps from the same host's last epoch and seq and from the last time |
 //! |   6 | long identities |  1 | event: 16 bytes, as the first version wrote them            |
 //! |   7 | notes      |      1 | control frame: events before it, host + 1 (0: none), length, frame; not there if there are none |
 //! |   8 | identities |      1 | event: 8 bytes, the first half of 16                         |
 //! |   9 | links      |      2 | account: how many segments ago lies what its first event here is written against (see [`crate::group`]), 0: nowhere; not there if all are; critical |
+//! |  10 | short accounts | 2 | in place of part 4, in columns, DIDs ascending: how many accounts; of each how many events it has, times two, plus one if it is no did:plc; of each a did:plc's 15 bytes, or length and text |
+//! |  11 | directory  |      2 | part that lies in here, for each of 1 to 5 and 10: tag, length, bytes; critical |
 //!
 //! An event's place follows: accounts tell at which position of the segment's order each begins,
 //! an event's position is that and how many of its account came before it, blocks tell how many
@@ -73,8 +75,9 @@
 //! segment. Order, hosts and times are kept apart from the events because they are small steps in
 //! order of arrival and would be large ones by account.
 //!
-//! Version 1 is the first. It has since got a second codec of blocks, part 8 in place of part 6, and
-//! part 9; a reader from before names the codec, or goes no further than the contents.
+//! Version 1 is the first. It has since got a second and a third codec of blocks, part 8 in place of
+//! part 6, part 9, and part 11, with part 10 or 4 in it; a reader from before names the codec, or goes no
+//! further than the contents.
 
 pub(crate) mod contents;
 pub(crate) mod index;
@@ -92,10 +95,12 @@ pub(crate) mod part {
     pub(crate) const NOTES: u16 = 7;
     pub(crate) const IDENTITIES: u16 = 8;
     pub(crate) const LINKS: u16 = 9;
+    pub(crate) const SHORT_ACCOUNTS: u16 = 10;
+    pub(crate) const DIRECTORY: u16 = 11;
 
     /// Whether a reader that does not know the part must not go on.
     pub(crate) fn is_critical(tag: u16) -> bool {
-        tag == LINKS
+        matches!(tag, LINKS | DIRECTORY)
     }
 
     /// The name of a part in messages.
@@ -104,11 +109,12 @@ pub(crate) mod part {
             BLOCKS => "block table",
             HOSTS => "host table",
             MARKS => "marks",
-            ACCOUNTS => "account table",
+            ACCOUNTS | SHORT_ACCOUNTS => "account table",
             ORDER => "order",
             LONG_IDENTITIES | IDENTITIES => "identities",
             NOTES => "notes",
             LINKS => "links",
+            DIRECTORY => "directory",
             _ => "part",
         }
     }

@@ -8,6 +8,7 @@ use frame::host::HOSTS_MAX;
 use frame::{Frame, Header, HostId, Kind, Tag};
 
 use crate::batch::{Batch, RESET, SNAPSHOT};
+use crate::content::Identity;
 use crate::folder::Folder;
 use crate::head::Head;
 use crate::hosts::{HostNo, Hosts, Marks};
@@ -116,6 +117,8 @@ pub struct Writer {
     pub(crate) tombs: Tombs,
     /// Bytes of the events in the log, written or not.
     pub(crate) raw: u64,
+    /// Of the events that were put into the log since it was opened.
+    pub(crate) identities: Vec<Identity>,
     pub(crate) window: Window,
     pub(crate) totals: Totals,
     pub(crate) damage: Vec<Damage>,
@@ -243,6 +246,7 @@ impl Writer {
         let header = Header { host: host.id(), ..frame.header };
         put_frame(self.batch.frames(), &header, frame.body(), kept(frame))?;
         self.batch.count_event();
+        self.identities.push(identity);
         if let Some(event) = &proved {
             self.tombs.add(number, Seen::Event(event));
         }
@@ -334,7 +338,8 @@ impl Writer {
                 (&writer.hosts, &writer.marks),
             )?;
             writer.raw = 0;
-            writer.sealer.add(full)
+            let identities = std::mem::take(&mut writer.identities);
+            writer.sealer.add(full, identities)
         })
     }
 

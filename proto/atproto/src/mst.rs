@@ -114,7 +114,7 @@ impl<'a> Node<'a> {
     }
 
     /// As [`Node::parse`], with each entry and its key on the way. `key` is a buffer.
-    fn read(
+    pub fn read(
         block: &'a [u8],
         key: &mut Key,
         mut each: impl FnMut(&[u8], &Entry<'a>),

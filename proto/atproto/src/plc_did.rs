@@ -29,6 +29,24 @@ impl PlcDid {
         Self(bytes)
     }
 
+    /// The text, `did:plc:` and all.
+    #[must_use]
+    pub fn chars(&self) -> [u8; PREFIX.len() + Self::CHARS] {
+        let mut text = [0; PREFIX.len() + Self::CHARS];
+        let (head, tail) = text.split_at_mut(PREFIX.len());
+        head.copy_from_slice(PREFIX.as_bytes());
+        let (groups, _) = self.0.as_chunks::<5>();
+        let (places, _) = tail.as_chunks_mut::<8>();
+        for ([a, b, c, d, e], place) in groups.iter().zip(places) {
+            let word = u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]);
+            for (at, char) in place.iter_mut().rev().enumerate() {
+                let digit = (word >> (5 * at)) as usize & 31;
+                *char = ALPHABET.get(digit).copied().unwrap_or(b'a');
+            }
+        }
+        text
+    }
+
     /// Reads `did:plc:` and 24 characters, or says nothing about anything else.
     #[inline]
     #[must_use]
@@ -66,16 +84,7 @@ impl FromStr for PlcDid {
 
 impl fmt::Display for PlcDid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PREFIX)?;
-        let (groups, _) = self.0.as_chunks::<5>();
-        for [a, b, c, d, e] in groups {
-            let word = u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]);
-            for place in (0..8).rev() {
-                let char = ALPHABET.get((word >> (5 * place)) as usize & 31);
-                fmt::Write::write_char(f, char.map_or('a', |char| char::from(*char)))?;
-            }
-        }
-        Ok(())
+        f.write_str(std::str::from_utf8(&self.chars()).unwrap_or_default())
     }
 }
 

@@ -123,6 +123,16 @@ impl Tid {
     pub fn clock(self) -> u16 {
         (self.0 & 0x3ff) as u16
     }
+
+    /// Its text.
+    pub fn chars(self) -> [u8; Tid::CHARS] {
+        let mut text = [b'2'; Tid::CHARS];
+        for (at, letter) in text.iter_mut().rev().enumerate() {
+            let digit = (self.0 >> (5 * at)) & 31;
+            *letter = SORTABLE.get(digit as usize).copied().unwrap_or(b'2');
+        }
+        text
+    }
 }
 
 impl FromStr for Tid {
@@ -151,12 +161,7 @@ impl FromStr for Tid {
 
 impl fmt::Display for Tid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b'2'; Tid::CHARS];
-        for (at, letter) in text.iter_mut().rev().enumerate() {
-            let digit = (self.0 >> (5 * at)) & 31;
-            *letter = SORTABLE.get(digit as usize).copied().unwrap_or(b'2');
-        }
-        f.pad(std::str::from_utf8(&text).unwrap_or_default())
+        f.pad(std::str::from_utf8(&self.chars()).unwrap_or_default())
     }
 }
 

@@ -6,7 +6,7 @@ use atproto::mst::Source;
 use atproto::{Cid, Tid, car, commit, event};
 
 use super::Given;
-use super::path::{extend, tid};
+use super::path::tid;
 use super::streams::{In, Out, Stream};
 use super::tree::Node;
 use super::write::{self, CID_HEAD, Digest};
@@ -317,7 +317,8 @@ pub(crate) struct Envelope<'a> {
     /// The whole array.
     pub(crate) ops: &'a [u8],
     pub(crate) commit: &'a Digest,
-    pub(crate) car: &'a [u8],
+    /// Of the CAR.
+    pub(crate) blocks: &'a [(&'a Digest, &'a [u8])],
     pub(crate) prev_data: Option<&'a Digest>,
 }
 
@@ -353,14 +354,17 @@ impl Envelope<'_> {
             match self.since {
                 None => write::null(out),
                 Some(since) => {
-                    let mut text = Vec::with_capacity(Tid::CHARS);
-                    extend(&mut text, since);
-                    write::text(out, std::str::from_utf8(&text).ok()?);
+                    write::text(out, std::str::from_utf8(&since.chars()).ok()?);
                 }
             }
         }
         write::text(out, "blocks");
-        write::bytes(out, self.car);
+        let bytes = |(_, block): &(&Digest, &[u8])| write::car_block_bytes(block.len());
+        let car_bytes = self.blocks.iter().map(bytes).sum::<usize>() + write::CAR_HEADER_BYTES;
+        write::head(out, 2, car_bytes as u64);
+        out.reserve(car_bytes + 128);
+        write::car_header(out, self.commit);
+        self.blocks.iter().for_each(|(digest, block)| write::car_block(out, digest, block));
         write::text(out, "commit");
         write::link(out, self.commit);
         if form.rebase != 0 {

@@ -1,7 +1,10 @@
 //! One event, taken apart and put together.
 //!
 //! [`Stream::Form`] has for each event its kind, then whether its kept sections are those of the
-//! event before (0) or follow in [`Stream::Sections`] behind their length (1).
+//! event before (0), follow in [`Stream::Sections`] behind their length (1), or are the verdict `ok`
+//! and a key alone (2; not in codec 2): then come the key's curve and a varint of the verdict's
+//! notes, and elsewhere a bit that is set if the point's second coordinate is odd, and in
+//! [`Stream::Point`] its first.
 //!
 //! | kind | event                                                                          |
 //! |-----:|--------------------------------------------------------------------------------|
@@ -15,8 +18,8 @@
 //! |---------|-----------------------------------------------------------------------------|
 //! | form    | three bytes, see [`Form`]                                                   |
 //! | seq     | signed number in `Number`: how far it is from the frame's, if that is not as with the commit before |
-//! | rev     | in `Time`: microseconds before the account's last rev, or before the first of the account before; clock |
-//! | since   | in `Time`: microseconds before the rev, clock; if the form says so             |
+//! | rev     | in `Time`: how long before the account's last rev, or the first of the account before, see [`super::path`] |
+//! | since   | in `Time`: how long before the rev; if the form says so                        |
 //! | time    | in `Time`: milliseconds after the rev, or in `Text`, behind its length            |
 //! | ops     | in `Op`: count, and for each a byte (bits 0-1 action: create, update, delete; 2-3 record: none, in the event, a hash, in the event and no object; 4-5 `prev`: not there, null, what the account's tree has, a hash) and its path; then its record |
 //! | tree    | see [`super::tree`], or a hash                                                |
@@ -29,6 +32,7 @@
 
 use std::sync::Arc;
 
+use atproto::limits::OPS_MAX;
 use atproto::mst::Undo;
 use atproto::{PlcDid, Tid, datetime, event};
 
@@ -37,7 +41,8 @@ use super::commit::{
     put_order, take_order,
 };
 use super::object::Objects;
-use super::path::{Collections, extend, put_tid, take_tid};
+use super::path::{Collections, Near, put_tid, take_tid};
+use super::proved::Proved;
 use super::streams::{In, Out, Stream};
 use super::tree::{Base, Context, Nodes, Tree};
 use super::write::{self, Digest};
@@ -47,6 +52,9 @@ const RAW: u8 = 0;
 const COMMIT: u8 = 1;
 const OBJECTS: u8 = 2;
 
+/// What an operation has at most, mostly.
+const OP_BYTES: usize = 192;
+
 /// What both sides know at any place of a block.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -54,6 +62,7 @@ pub(crate) struct State {
     objects: Objects,
     undo: Undo,
     nodes: Nodes,
+    tree: Tree,
     account: String,
     did: Option<PlcDid>,
     /// Of the account, if it had a commit.
@@ -64,7 +73,7 @@ pub(crate) struct State {
     ahead: u64,
     sections: Vec<u8>,
     /// What the accounts before ended with; those that are to be kept.
-    ended: Option<Vec<(Box<str>, Arc<Base>)>>,
+    ended: Option<super::Bases>,
 }
 
 impl Default for State {
@@ -74,6 +83,7 @@ impl Default for State {
             objects: Objects::default(),
             undo: Undo::new(),
             nodes: Nodes::default(),
+            tree: Tree::default(),
             account: String::new(),
             did: None,
             rev: None,
@@ -104,7 +114,7 @@ impl State {
     }
 
     /// The block is over; what its accounts ended with.
-    pub(crate) fn end(&mut self) -> Vec<(Box<str>, Arc<Base>)> {
+    pub(crate) fn end(&mut self) -> super::Bases {
         self.leave();
         self.ended.replace(Vec::new()).unwrap_or_default()
     }
@@ -169,11 +179,21 @@ impl State {
 
     fn put_sections(&mut self, out: &mut Out, sections: &[u8]) {
         let other = self.sections != sections;
-        out.byte(Stream::Form, u8::from(other));
         if other {
-            out.text(Stream::Sections, sections);
+            match Proved::of(sections) {
+                Some(proved) => {
+                    out.byte(Stream::Form, 2);
+                    proved.put(out);
+                }
+                None => {
+                    out.byte(Stream::Form, 1);
+                    out.text(Stream::Sections, sections);
+                }
+            }
             self.sections.clear();
             self.sections.extend_from_slice(sections);
+        } else {
+            out.byte(Stream::Form, 0);
         }
     }
 
@@ -186,7 +206,8 @@ impl State {
 
     fn put_commit(&mut self, out: &mut Out, given: &Given<'_>, mut parts: Parts<'_>) -> Option<()> {
         let rev = parts.rev;
-        self.decide(given, &mut parts);
+        let top = parts.node(&parts.data, &[]);
+        self.decide(given, &mut parts, top.is_some());
         out.bytes(Stream::Form, &parts.form.bytes());
         if parts.form.other_seq {
             self.ahead = parts.seq.wrapping_sub(given.seq);
@@ -210,12 +231,17 @@ impl State {
         let mut places: Vec<usize> = Vec::with_capacity(parts.blocks.len());
         let written = self.put_ops(out, given, &parts, &mut places)?;
         let records = std::mem::take(&mut places);
-        let mut tree = Tree::default();
+        self.tree.clear();
         match parts.form.root {
             0 => {
                 let context = Context { rev, written: &written, nodes: &self.nodes };
                 let node = |digest: &Digest| parts.node(digest, &records);
-                tree.put(out, &mut self.collections, &context, &parts.data, &node)?;
+                let tree = &mut self.tree;
+                // What is taken for a record is no node.
+                let top = top.filter(|_| {
+                    parts.place(&parts.data).is_some_and(|place| !records.contains(&place))
+                });
+                tree.put(out, &mut self.collections, &context, (&parts.data, top?), &node)?;
                 let place = |digest: &Digest| parts.place(digest);
                 places.extend(tree.built.iter().filter_map(|built| place(&built.digest)));
             }
@@ -235,7 +261,7 @@ impl State {
         if told {
             put_order(out, &places);
         }
-        self.nodes.commit(parts.data, &mut tree);
+        self.nodes.commit(parts.data, &mut self.tree);
         let block = parts.blocks.get(parts.commit_at)?;
         self.after_commit(rev, &block.0, block.1);
         Some(())
@@ -250,17 +276,17 @@ impl State {
     }
 
     /// Which of the commit's fields are as expected.
-    fn decide(&mut self, given: &Given<'_>, parts: &mut Parts<'_>) {
+    fn decide(&mut self, given: &Given<'_>, parts: &mut Parts<'_>, has_top: bool) {
         parts.form.other_seq = parts.seq != given.seq.wrapping_add(self.ahead);
         if parts.form.since == 3 && parts.since == self.rev {
             parts.form.since = 2;
         }
         parts.form.time_text = datetime::parse(parts.time).is_none();
         parts.form.other_sig = parts.sig.len() != SIGNATURE_BYTES;
-        parts.form.root = match parts.node(&parts.data, &[]) {
-            Some(_) => 0,
-            None if self.nodes.root() == Some(parts.data) => 1,
-            None => 2,
+        parts.form.root = match has_top {
+            true => 0,
+            false if self.nodes.root() == Some(parts.data) => 1,
+            false => 2,
         };
         if let Some(prev_data) = parts.prev_data {
             parts.form.prev_data = if self.nodes.root() == Some(prev_data) {
@@ -307,7 +333,7 @@ impl State {
                 Some(_) => 3,
             };
             out.byte(Stream::Op, action(&op)? | record << 2 | prev_form << 4);
-            let near = (before.as_bytes(), parts.rev);
+            let near = Near { before: before.as_bytes(), rev: parts.rev, layer: None };
             self.collections.put_path(out, Stream::Op, near, op.path.as_bytes());
             before = op.path;
             match (block, cid) {
@@ -364,31 +390,46 @@ impl State {
         Some(())
     }
 
-    /// Puts an event together again; its kept sections and its bytes go to `sections` and `body`.
+    /// Puts an event together again at the end of `out`, which does not grow beyond `limit`: its
+    /// kept sections and, from the place that is returned, its bytes.
     pub(crate) fn take(
         &mut self,
         input: &mut In<'_>,
         meta: &Meta<'_>,
         limit: usize,
-        (sections, body): (&mut Vec<u8>, &mut Vec<u8>),
-    ) -> Option<()> {
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
         self.turn_to(meta.did, meta.base);
         let kind = input.byte(Stream::Form)?;
-        if input.byte(Stream::Form)? != 0 {
-            self.sections.clear();
-            self.sections.extend_from_slice(input.text(Stream::Sections)?);
-        }
-        sections.extend_from_slice(&self.sections);
+        self.take_sections(input)?;
+        out.extend_from_slice(&self.sections);
+        let middle = out.len();
         match kind {
-            RAW => body.extend_from_slice(input.text(Stream::Raw)?),
-            COMMIT => self.take_commit(input, meta, body, limit)?,
+            RAW => out.extend_from_slice(input.text(Stream::Raw)?),
+            COMMIT => self.take_commit(input, meta, out, limit.checked_sub(middle)?)?,
             OBJECTS => {
                 let facts = self.facts(meta.seq, self.rev.unwrap_or(self.anchor));
                 for _ in 0..2 {
-                    self.objects.take(input, &facts, body, limit)?;
+                    self.objects.take(input, &facts, out, limit)?;
                 }
             }
             _ => return None,
+        }
+        (out.len() <= limit).then_some(middle)
+    }
+
+    fn take_sections(&mut self, input: &mut In<'_>) -> Option<()> {
+        match input.byte(Stream::Form)? {
+            0 => {}
+            2 if input.codec != super::APART_2 => {
+                let proved = Proved::take(input)?;
+                self.sections.clear();
+                self.sections.extend_from_slice(&proved.bytes());
+            }
+            _ => {
+                self.sections.clear();
+                self.sections.extend_from_slice(input.text(Stream::Sections)?);
+            }
         }
         Some(())
     }
@@ -399,6 +440,20 @@ impl State {
         meta: &Meta<'_>,
         body: &mut Vec<u8>,
         limit: usize,
+    ) -> Option<()> {
+        let mut tree = std::mem::take(&mut self.tree);
+        let taken = self.take_commit_with(input, meta, body, limit, &mut tree);
+        self.tree = tree;
+        taken
+    }
+
+    fn take_commit_with(
+        &mut self,
+        input: &mut In<'_>,
+        meta: &Meta<'_>,
+        body: &mut Vec<u8>,
+        limit: usize,
+        tree: &mut Tree,
     ) -> Option<()> {
         let form = Form::of(input.array(Stream::Form)?);
         if form.other_seq {
@@ -430,7 +485,7 @@ impl State {
             _ => None,
         };
         let (ops, records, written) = self.take_ops(input, meta, rev, limit)?;
-        let mut tree = Tree::default();
+        tree.clear();
         let data = match form.root {
             0 => {
                 let context = Context { rev, written: &written, nodes: &self.nodes };
@@ -444,23 +499,19 @@ impl State {
         } else {
             input.bytes(Stream::Signature, SIGNATURE_BYTES)?
         };
-        let mut rev_text = Vec::with_capacity(Tid::CHARS);
-        extend(&mut rev_text, rev);
+        let rev_text = rev.chars();
         let rev_text = std::str::from_utf8(&rev_text).ok()?;
         let commit = commit_block(&self.account, rev_text, sig, &data);
         let commit_digest = write::hash(&commit);
         let others = self.take_others(input, meta, rev, limit)?;
-        let mut blocks: Vec<(&Digest, &[u8])> = Vec::new();
-        blocks.extend(tree.built.iter().map(|built| (&built.digest, built.block.as_slice())));
+        let count = tree.built.len() + records.len() + 1 + others.len();
+        let mut blocks: Vec<(&Digest, &[u8])> = Vec::with_capacity(count);
+        blocks.extend(tree.blocks());
         blocks.extend(records.iter().map(|(digest, block)| (digest, block.as_slice())));
         blocks.push((&commit_digest, &commit));
         blocks.extend(others.iter().map(|(digest, block)| (digest, block.as_slice())));
         let told = input.byte(Stream::Op)? != 0;
         let blocks = if told { take_order(input, blocks)? } else { blocks };
-        let length = |(_, block): &(&Digest, &[u8])| block.len() + 48;
-        let mut car = Vec::with_capacity(blocks.iter().map(length).sum::<usize>() + 64);
-        write::car_header(&mut car, &commit_digest);
-        blocks.iter().for_each(|(digest, block)| write::car_block(&mut car, digest, block));
         let start = body.len();
         let envelope = Envelope {
             form,
@@ -472,7 +523,7 @@ impl State {
             blobs: &blobs,
             ops: &ops,
             commit: &commit_digest,
-            car: &car,
+            blocks: &blocks,
             prev_data: prev_data.as_ref(),
         };
         envelope.put(body)?;
@@ -489,7 +540,7 @@ impl State {
             *body.last_chunk_mut::<32>()? = write::digest(&before)?;
         }
         drop(blocks);
-        self.nodes.commit(data, &mut tree);
+        self.nodes.commit(data, tree);
         self.after_commit(rev, &commit_digest, &commit);
         Some(())
     }
@@ -505,12 +556,14 @@ impl State {
     ) -> Option<(Vec<u8>, Vec<(Digest, Vec<u8>)>, Vec<(Vec<u8>, Digest)>)> {
         let (mut records, mut written) = (Vec::new(), Vec::new());
         let count = input.count(Stream::Op, limit / 8)?;
-        let mut ops = Vec::new();
+        let mut ops = Vec::with_capacity(OP_BYTES * count.min(OPS_MAX) + 8);
         write::array(&mut ops, count);
         let mut before: Vec<u8> = Vec::new();
         for _ in 0..count {
             let form = input.byte(Stream::Op)?;
-            let path = self.collections.take_path(input, Stream::Op, (&before, rev))?;
+            let mut path = Vec::with_capacity(48);
+            let near = Near { before: &before, rev, layer: None };
+            self.collections.take_path(input, Stream::Op, near, &mut path)?;
             let cid = match form >> 2 & 3 {
                 0 => None,
                 2 => Some(input.array(Stream::Hash)?),
@@ -558,7 +611,7 @@ impl State {
         if !object {
             return input.text(Stream::Text).map(<[u8]>::to_vec);
         }
-        let mut block = Vec::new();
+        let mut block = Vec::with_capacity(512);
         let facts = self.facts(seq, rev);
         self.objects.take(input, &facts, &mut block, limit)?;
         Some(block)

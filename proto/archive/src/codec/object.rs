@@ -95,6 +95,8 @@ pub(crate) struct Objects {
     open: Vec<Level>,
     /// A CAR that the account's last commit is alone in.
     commit_car: Vec<u8>,
+    /// Room for a text.
+    text: Vec<u8>,
 }
 
 /// An array or a map that is not ended.
@@ -375,18 +377,36 @@ impl Objects {
         mark: u8,
         to: &mut Vec<u8>,
     ) -> Option<()> {
-        let mut text = Vec::new();
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        let taken = self.take_text(input, facts, mark, (&mut text, to));
+        if taken == Some(true) {
+            write::head(to, 3, text.len() as u64);
+            to.extend_from_slice(&text);
+        }
+        self.text = text;
+        taken.map(|_| ())
+    }
+
+    /// Reads what is marked: to `text` if it is one that is not written yet, which is told.
+    fn take_text(
+        &mut self,
+        input: &mut In<'_>,
+        facts: &Facts,
+        mark: u8,
+        (text, to): (&mut Vec<u8>, &mut Vec<u8>),
+    ) -> Option<bool> {
         match mark {
             TEXT_HERE => text.extend_from_slice(input.text(Stream::Shape)?),
             SEQ => {
                 write::uint(to, facts.seq);
-                return Some(());
+                return Some(false);
             }
             LINK | RAW_LINK => {
                 to.extend_from_slice(&LINK_HEAD);
                 to.extend_from_slice(if mark == LINK { &CID_HEAD } else { &RAW_CID_HEAD });
                 to.extend_from_slice(&self.take_hash(input)?);
-                return Some(());
+                return Some(false);
             }
             LINK_TEXT | RAW_LINK_TEXT => {
                 let mut cid = [0; Cid::BYTES];
@@ -400,21 +420,21 @@ impl Objects {
                 let content = input.bytes(Stream::Text, len)?;
                 write::head(to, if mark == BYTES { 2 } else { 3 }, len as u64);
                 to.extend_from_slice(content);
-                return Some(());
+                return Some(false);
             }
             LAST_COMMIT => {
                 write::bytes(to, &self.commit_car);
-                return Some(());
+                return Some(false);
             }
-            TID => super::path::extend(&mut text, take_tid(input, Stream::Number, facts.rev)?),
+            TID => super::path::extend(text, take_tid(input, Stream::Number, facts.rev)?),
             TIME => {
                 let ms = Facts::ms(facts.rev).checked_add(input.signed(Stream::Number)?)?;
-                datetime::put(&mut text, ms)?;
+                datetime::put(text, ms)?;
             }
-            DID => self.take_did(input, facts, &mut text)?,
+            DID => self.take_did(input, facts, text)?,
             RECORD | BENEATH => {
                 text.extend_from_slice(b"at://");
-                self.take_did(input, facts, &mut text)?;
+                self.take_did(input, facts, text)?;
                 if mark == RECORD {
                     text.push(b'/');
                 }
@@ -422,14 +442,12 @@ impl Objects {
                 if mark == RECORD {
                     text.push(b'/');
                     let tid = take_tid(input, Stream::Number, facts.rev)?;
-                    super::path::extend(&mut text, tid);
+                    super::path::extend(text, tid);
                 }
             }
             _ => return None,
         }
-        write::head(to, 3, text.len() as u64);
-        to.extend_from_slice(&text);
-        Some(())
+        Some(true)
     }
 
     fn take_hash(&mut self, input: &mut In<'_>) -> Option<Digest> {
@@ -444,7 +462,6 @@ impl Objects {
     }
 
     fn take_did(&mut self, input: &mut In<'_>, facts: &Facts, to: &mut Vec<u8>) -> Option<()> {
-        use std::io::Write as _;
         let did = match input.byte(Stream::Shape)? {
             0 => facts.did?,
             1 => {
@@ -454,7 +471,8 @@ impl Objects {
             }
             at => self.dids.get(at - 2)?,
         };
-        write!(to, "{did}").ok()
+        to.extend_from_slice(&did.chars());
+        Some(())
     }
 }
 

@@ -5,19 +5,30 @@
 //!
 //! | byte | meaning                                                                         |
 //! |-----:|---------------------------------------------------------------------------------|
-//! | 0-64 | collection of the path before, a TID not before the TID there: this is the class of the number of microseconds between; clock |
-//! | 0x81 | collection of the path before, any TID: microseconds before the event's rev, clock |
+//! | 0-64 | collection of the path before, a TID not before the TID there: this is the class of the number of milliseconds between; micros, clock |
+//! | 0x81 | collection of the path before, any TID: milliseconds before the event's rev, micros, clock |
 //! | 0x82 | collection of the path before, other text: shared bytes, text                    |
 //! | 0x83 | another collection, a TID as with 0x81                                           |
 //! | 0x84 | another collection, other text: text                                             |
 //! | 0x85 | bytes that are no path: text                                                     |
 //!
-//! A clock is a varint in its stream: 0 is that of the path before (0-64) or of the rev, others
+//! Who makes TIDs has a clock of milliseconds and counts on from there, so that what a TID has below
+//! the millisecond is mostly 0, or what the TID has that it is told against, or a little more. Micros
+//! are a byte in [`Stream::Micros`]: 0; one more than how much more, up to [`MORE_MAX`]; 255: others,
+//! in ten bits.
+//!
+//! The keys of a tree's node have a layer, which their hashes begin with (see [`atproto::mst`]). Of
+//! the 32 clocks that a TID is likely to have, few give its key the hash that it needs in layer 1 and
+//! above: there the clock is a varint, below 32 the how manieth of those that do, else 32 more than
+//! the clock. Codec 2 has no micros, microseconds in the place of milliseconds, and no layers.
+//!
+//! Elsewhere a clock is a varint in its stream: 0 is that of the path before (0-64) or of the rev, others
 //! count from 1. A collection is a varint in [`Stream::Name`]: 0 is a new one, whose name follows;
 //! others count from 1 in the order in which the block has them.
 
-use atproto::Tid;
+use atproto::{Tid, mst};
 
+use super::APART_2;
 use super::streams::{In, Out, Stream};
 
 /// The class of a number is no larger; other bytes say that something else follows.
@@ -28,10 +39,28 @@ const FAR_TID: u8 = 0x83;
 const FAR_TEXT: u8 = 0x84;
 const BYTES: u8 = 0x85;
 
+/// Microseconds in a millisecond, and how many bits they have.
+const MS: u64 = 1000;
+const MICROS_BITS: u32 = 10;
+/// More than this is told as it is.
+const MORE_MAX: u64 = 15;
+const OTHER: u8 = 255;
+/// Clocks that a TID is likely to have: its last letter.
+const CLOCKS: u64 = 32;
+
 /// Collections of a block, in order of appearance.
 #[derive(Debug, Default)]
 pub(crate) struct Collections {
     names: Vec<Box<[u8]>>,
+}
+
+/// What stands in front of a path, the event's rev, and the layer of the node that the path is a key
+/// of, if that is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Near<'a> {
+    pub(crate) before: &'a [u8],
+    pub(crate) rev: Tid,
+    pub(crate) layer: Option<u32>,
 }
 
 /// A path, taken apart.
@@ -83,9 +112,10 @@ impl Collections {
         &mut self,
         out: &mut Out,
         stream: Stream,
-        (before, rev): (&[u8], Tid),
+        beside: Near<'_>,
         path: &[u8],
     ) {
+        let Near { before, rev, .. } = beside;
         let Some(new) = Path::of(path) else {
             out.byte(stream, BYTES);
             out.text(Stream::Name, path);
@@ -94,12 +124,14 @@ impl Collections {
         let near = Path::of(before).filter(|near| near.collection == new.collection);
         match (near, new.tid) {
             (Some(Path { tid: Some(near), .. }), Some(tid)) if near.micros() <= tid.micros() => {
-                out.number(stream, tid.micros() - near.micros());
-                put_clock(out, near, tid);
+                out.number(stream, tid.micros() / MS - near.micros() / MS);
+                put_micros(out, near, tid);
+                put_clock_of(out, near, tid, (path, beside.layer));
             }
             (Some(_), Some(tid)) => {
                 out.byte(stream, NEAR_TID);
-                put_tid(out, stream, rev, tid);
+                put_moment(out, stream, rev, tid);
+                put_clock_of(out, rev, tid, (path, beside.layer));
             }
             (Some(near), None) => {
                 out.byte(stream, NEAR_TEXT);
@@ -111,7 +143,8 @@ impl Collections {
             (None, Some(tid)) => {
                 out.byte(stream, FAR_TID);
                 self.put(out, new.collection);
-                put_tid(out, stream, rev, tid);
+                put_moment(out, stream, rev, tid);
+                put_clock_of(out, rev, tid, (path, beside.layer));
             }
             (None, None) => {
                 out.byte(stream, FAR_TEXT);
@@ -121,44 +154,53 @@ impl Collections {
         }
     }
 
-    /// Reads what [`Collections::put_path`] wrote.
+    /// Reads what [`Collections::put_path`] wrote to the end of `to`.
     pub(crate) fn take_path(
         &mut self,
         input: &mut In<'_>,
         stream: Stream,
-        (before, rev): (&[u8], Tid),
-    ) -> Option<Vec<u8>> {
-        let kind = input.peek(stream)?;
+        beside: Near<'_>,
+        to: &mut Vec<u8>,
+    ) -> Option<()> {
+        let Near { before, rev, .. } = beside;
+        let start = to.len();
+        let kind = input.byte(stream)?;
         let later = kind <= CLASS_MAX;
-        if !later {
-            input.byte(stream)?;
-        }
-        let near = || Path::of(before);
-        let mut path = Vec::with_capacity(48);
+        let near = if kind <= NEAR_TEXT { Path::of(before) } else { None };
         match kind {
-            _ if later => path.extend_from_slice(near()?.collection),
-            NEAR_TID | NEAR_TEXT => path.extend_from_slice(near()?.collection),
-            FAR_TID | FAR_TEXT => path.extend_from_slice(self.take(input)?),
-            BYTES => return Some(input.text(Stream::Name)?.to_vec()),
+            _ if later => to.extend_from_slice(near?.collection),
+            NEAR_TID | NEAR_TEXT => to.extend_from_slice(near?.collection),
+            FAR_TID | FAR_TEXT => to.extend_from_slice(self.take(input)?),
+            BYTES => {
+                to.extend_from_slice(input.text(Stream::Name)?);
+                return Some(());
+            }
             _ => return None,
         }
-        path.push(b'/');
+        to.push(b'/');
         match kind {
             _ if later => {
-                let near = near()?.tid?;
-                let micros = near.micros().checked_add(input.number(stream)?)?;
-                extend(&mut path, Tid::new(micros, take_clock(input, near)?));
+                let near = near?.tid?;
+                let later = input.of_class(kind)?;
+                let micros = match input.codec {
+                    APART_2 => near.micros().checked_add(later)?,
+                    _ => take_micros(input, near, (near.micros() / MS).checked_add(later)?)?,
+                };
+                take_clock_of(input, near, micros, (to, start, beside.layer))?;
             }
-            NEAR_TID | FAR_TID => extend(&mut path, take_tid(input, stream, rev)?),
+            NEAR_TID | FAR_TID => {
+                let micros = take_moment(input, stream, rev)?;
+                take_clock_of(input, rev, micros, (to, start, beside.layer))?;
+            }
             NEAR_TEXT => {
-                let near = near()?;
-                let shared = input.count(Stream::Name, near.rkey.len())?;
-                path.extend_from_slice(near.rkey.get(..shared)?);
-                path.extend_from_slice(input.text(Stream::Name)?);
+                let rkey = near?.rkey;
+                let shared = input.count(Stream::Name, rkey.len())?;
+                to.extend_from_slice(rkey.get(..shared)?);
+                to.extend_from_slice(input.text(Stream::Name)?);
             }
-            _ => path.extend_from_slice(input.text(Stream::Name)?),
+            _ => to.extend_from_slice(input.text(Stream::Name)?),
         }
-        Some(path)
+        Some(())
     }
 }
 
@@ -169,21 +211,54 @@ pub(crate) fn tid(text: &str) -> Option<Tid> {
 
 /// Appends a TID's characters.
 pub(crate) fn extend(out: &mut Vec<u8>, tid: Tid) {
-    use std::io::Write as _;
-    // Memory takes whatever is written.
-    let _ = write!(out, "{tid}");
+    out.extend_from_slice(&tid.chars());
 }
 
 /// Appends a TID by how long before the rev it is.
 pub(crate) fn put_tid(out: &mut Out, stream: Stream, rev: Tid, tid: Tid) {
-    out.signed(stream, rev.micros() as i64 - tid.micros() as i64);
+    put_moment(out, stream, rev, tid);
     put_clock(out, rev, tid);
+}
+
+fn put_moment(out: &mut Out, stream: Stream, rev: Tid, tid: Tid) {
+    out.signed(stream, (rev.micros() / MS) as i64 - (tid.micros() / MS) as i64);
+    put_micros(out, rev, tid);
 }
 
 /// Reads what [`put_tid`] wrote.
 pub(crate) fn take_tid(input: &mut In<'_>, stream: Stream, rev: Tid) -> Option<Tid> {
-    let micros = (rev.micros() as i64).checked_sub(input.signed(stream)?)?;
-    Some(Tid::new(u64::try_from(micros).ok()?, take_clock(input, rev)?))
+    let micros = take_moment(input, stream, rev)?;
+    Some(Tid::new(micros, take_clock(input, rev)?))
+}
+
+fn take_moment(input: &mut In<'_>, stream: Stream, rev: Tid) -> Option<u64> {
+    let before = input.signed(stream)?;
+    if input.codec == APART_2 {
+        return u64::try_from((rev.micros() as i64).checked_sub(before)?).ok();
+    }
+    let ms = ((rev.micros() / MS) as i64).checked_sub(before)?;
+    take_micros(input, rev, u64::try_from(ms).ok()?)
+}
+
+fn put_micros(out: &mut Out, near: Tid, tid: Tid) {
+    let (near, here) = (near.micros() % MS, tid.micros() % MS);
+    match here.checked_sub(near) {
+        _ if here == 0 => out.byte(Stream::Micros, 0),
+        Some(more) if more <= MORE_MAX => out.byte(Stream::Micros, 1 + more as u8),
+        _ => {
+            out.byte(Stream::Micros, OTHER);
+            out.low_bits(here, MICROS_BITS);
+        }
+    }
+}
+
+fn take_micros(input: &mut In<'_>, near: Tid, ms: u64) -> Option<u64> {
+    let micros = match input.byte(Stream::Micros)? {
+        0 => 0,
+        OTHER => input.low_bits(MICROS_BITS)?,
+        more => near.micros() % MS + u64::from(more) - 1,
+    };
+    ms.checked_mul(MS)?.checked_add(micros)
 }
 
 fn put_clock(out: &mut Out, near: Tid, tid: Tid) {
@@ -196,4 +271,59 @@ fn take_clock(input: &mut In<'_>, near: Tid) -> Option<u16> {
         None => Some(near.clock()),
         Some(clock) => u16::try_from(clock).ok(),
     }
+}
+
+/// The clock of a TID that a path ends with.
+fn put_clock_of(out: &mut Out, near: Tid, tid: Tid, (path, layer): (&[u8], Option<u32>)) {
+    let Some(layer) = layer.filter(|layer| *layer > 0) else {
+        return put_clock(out, near, tid);
+    };
+    let clock = u64::from(tid.clock());
+    let mut other = path.to_vec();
+    let fits = clock < CLOCKS && mst::layer(path) == layer;
+    let told = if fits {
+        (0..clock).filter(|clock| has_layer(&mut other, *clock, layer)).count() as u64
+    } else {
+        CLOCKS + clock
+    };
+    out.varint(Stream::Clock, told);
+}
+
+/// Appends the TID of this moment to the path that begins at `start`.
+fn take_clock_of(
+    input: &mut In<'_>,
+    near: Tid,
+    micros: u64,
+    (to, start, layer): (&mut Vec<u8>, usize, Option<u32>),
+) -> Option<()> {
+    let Some(layer) = layer.filter(|layer| *layer > 0 && input.codec != APART_2) else {
+        extend(to, Tid::new(micros, take_clock(input, near)?));
+        return Some(());
+    };
+    let told = input.varint(Stream::Clock)?;
+    if let Some(clock) = told.checked_sub(CLOCKS) {
+        extend(to, Tid::new(micros, u16::try_from(clock).ok()?));
+        return Some(());
+    }
+    extend(to, Tid::new(micros, 0));
+    let path = to.get_mut(start..)?;
+    let mut left = told;
+    for clock in 0..CLOCKS {
+        if has_layer(path, clock, layer) {
+            match left.checked_sub(1) {
+                Some(less) => left = less,
+                None => return Some(()),
+            }
+        }
+    }
+    None
+}
+
+/// Gives the path's TID another clock; whether it has this layer then.
+fn has_layer(path: &mut [u8], clock: u64, layer: u32) -> bool {
+    let [.., letter] = &Tid(clock).chars();
+    if let Some(last) = path.last_mut() {
+        *last = *letter;
+    }
+    mst::layer(path) == layer
 }

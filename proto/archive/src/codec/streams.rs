@@ -7,7 +7,8 @@
 //! | streams | one behind the other                                                         |
 //!
 //! [`Stream::Shape`] is under zstd with [`SCHEMA`] in front of it, [`Stream::Bits`],
-//! [`Stream::Hash`], [`Stream::Signature`] and [`Stream::Did`] are noise and lie as they are.
+//! [`Stream::Hash`], [`Stream::Signature`], [`Stream::Did`] and [`Stream::Point`] are noise and lie
+//! as they are. A block of codec 2 has no [`Stream::Micros`] and no [`Stream::Point`].
 //!
 //! A number is its class (how many bits it has, one byte in its stream) and the bits below its
 //! highest, which are noise too and go to [`Stream::Bits`], lowest first.
@@ -82,6 +83,10 @@ streams! {
     Hash Plain "hashes",
     /// Signatures.
     Signature Plain "signatures",
+    /// What TIDs have below the millisecond.
+    Micros Zstd "tree nodes",
+    /// Points of the curves: the keys that proved events.
+    Point Plain "verdicts and keys",
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,12 @@ enum Coding {
 }
 
 const COUNT: usize = Stream::ALL.len();
+/// How many of them a block of codec 2 has.
+const COUNT_2: usize = Stream::Micros as usize;
+
+fn count(codec: u8) -> usize {
+    if codec == super::APART_2 { COUNT_2 } else { COUNT }
+}
 
 /// Streams that are being filled.
 #[derive(Debug, Default)]
@@ -163,9 +174,10 @@ impl Out {
         }
     }
 
-    /// What was put, to be read back.
-    pub(crate) fn input(&self) -> In<'_> {
-        In::new(&self.streams)
+    /// What was put, to be read back by this codec.
+    #[cfg(test)]
+    pub(crate) fn input(&self, codec: u8) -> In<'_> {
+        In::new(&self.streams, codec)
     }
 
     /// Packs everything.
@@ -228,11 +240,11 @@ impl Unpackers {
     }
 }
 
-/// How many bytes each stream takes in a block.
-pub(crate) fn sizes(block: &[u8]) -> Option<Vec<(Stream, usize)>> {
+/// How many bytes each stream takes in a block of this codec.
+pub(crate) fn sizes(block: &[u8], codec: u8) -> Option<Vec<(Stream, usize)>> {
     let mut take = Take::new(block);
     let mut sizes = Vec::with_capacity(COUNT);
-    for stream in Stream::ALL {
+    for stream in Stream::ALL.iter().take(count(codec)) {
         take.varint_usize()?;
         sizes.push((*stream, take.varint_usize()? >> 1));
     }
@@ -240,24 +252,29 @@ pub(crate) fn sizes(block: &[u8]) -> Option<Vec<(Stream, usize)>> {
 }
 
 /// The streams of a block, unpacked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Unpacked {
+    codec: u8,
     streams: [Vec<u8>; COUNT],
 }
 
 impl Unpacked {
-    pub(crate) fn read(block: &[u8], unpackers: &mut Unpackers) -> Result<Unpacked, Cause> {
+    pub(crate) fn read(
+        block: &[u8],
+        codec: u8,
+        unpackers: &mut Unpackers,
+    ) -> Result<Unpacked, Cause> {
         let form = || Cause::Form("block");
         let mut take = Take::new(block);
         let mut table = [(0, 0, false); COUNT];
         let mut sum = 0usize;
-        for row in &mut table {
+        for row in table.iter_mut().take(count(codec)) {
             let raw = take.varint_usize().ok_or_else(form)?;
             let packed = take.varint_usize().ok_or_else(form)?;
             sum = sum.checked_add(raw).filter(|sum| *sum <= STREAM_BYTES_MAX).ok_or_else(form)?;
             *row = (raw, packed >> 1, packed & 1 == 1);
         }
-        let mut unpacked = Unpacked::default();
+        let mut unpacked = Unpacked { codec, streams: std::array::from_fn(|_| Vec::new()) };
         let places = Stream::ALL.iter().zip(&mut unpacked.streams).zip(table);
         for ((stream, place), (raw, packed, small)) in places {
             let bytes = take.slice(packed).ok_or_else(form)?;
@@ -274,21 +291,24 @@ impl Unpacked {
     }
 
     pub(crate) fn input(&self) -> In<'_> {
-        In::new(&self.streams)
+        In::new(&self.streams, self.codec)
     }
 }
 
 /// Streams that are being read.
 #[derive(Debug)]
 pub(crate) struct In<'a> {
+    /// The codec that wrote them.
+    pub(crate) codec: u8,
     takes: [Take<'a>; COUNT],
     bits: u64,
     count: u32,
 }
 
 impl<'a> In<'a> {
-    fn new(streams: &'a [Vec<u8>; COUNT]) -> In<'a> {
-        In { takes: streams.each_ref().map(|bytes| Take::new(bytes)), bits: 0, count: 0 }
+    fn new(streams: &'a [Vec<u8>; COUNT], codec: u8) -> In<'a> {
+        let takes = streams.each_ref().map(|bytes| Take::new(bytes));
+        In { codec, takes, bits: 0, count: 0 }
     }
 
     #[expect(clippy::indexing_slicing, reason = "there are as many as the enum has values")]
@@ -327,7 +347,13 @@ impl<'a> In<'a> {
     }
 
     pub(crate) fn number(&mut self, stream: Stream) -> Option<u64> {
-        let class = u32::from(self.byte(stream)?);
+        let class = self.byte(stream)?;
+        self.of_class(class)
+    }
+
+    /// The rest of a number of this class.
+    pub(crate) fn of_class(&mut self, class: u8) -> Option<u64> {
+        let class = u32::from(class);
         if class == 0 {
             return Some(0);
         }

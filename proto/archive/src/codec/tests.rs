@@ -44,7 +44,8 @@ fn no_commit_of_the_recorded_network_is_kept_whole() {
     let events = &given(&events)[..600];
     let mut encoder = Encoder::new(1).unwrap();
     let mut whole = vec![false; events.len()];
-    assert!(encoder.take_apart(events, &mut whole) && encoder.comes_back(events, &mut whole));
+    assert!(encoder.take_apart(events, &mut whole));
+    encoder.encode(events).unwrap();
     assert!(encoder.out.of(streams::Stream::Raw).is_empty());
 }
 
@@ -109,7 +110,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(raw: Vec<u8>, events in 0usize..9) {
         let meta = Meta { did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", seq: 1, base: None };
-        for codec in [ZSTD, APART] {
+        for codec in [ZSTD, APART_2, APART] {
             let metas = vec![meta; events].into_iter();
             let _ = Decoder::new().unwrap().decode(codec, &raw, raw.len(), metas);
         }
@@ -124,10 +125,12 @@ proptest! {
         }
         let did = if did { "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa" } else { "" };
         let mut state = State::default();
-        let mut input = out.input();
-        for _ in 0..4 {
-            let meta = Meta { did, seq: 1, base: None };
-            let _ = state.take(&mut input, &meta, 1 << 16, (&mut Vec::new(), &mut Vec::new()));
+        for codec in [APART_2, APART] {
+            let mut input = out.input(codec);
+            for _ in 0..4 {
+                let meta = Meta { did, seq: 1, base: None };
+                let _ = state.take(&mut input, &meta, 1 << 16, &mut Vec::new());
+            }
         }
     }
 
@@ -141,7 +144,7 @@ proptest! {
             out.low_bits(u64::from(*bits), bits % 33);
         }
         out.end();
-        let mut input = out.input();
+        let mut input = out.input(APART);
         for (value, signed, bits) in values {
             prop_assert_eq!(input.number(Stream::Time), Some(value));
             prop_assert_eq!(input.signed(Stream::Key), Some(signed));

@@ -25,25 +25,26 @@ mod entries;
 mod expected;
 mod node;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use atproto::Tid;
-use atproto::mst::DEPTH_MAX;
+use atproto::mst::{self, DEPTH_MAX};
 
 use super::path::Collections;
 use super::streams::{In, Out, Stream};
 use super::write::{self, Digest};
 
-use self::entries::{ENTRY_BYTES_MIN, put_entries, put_step, runs, take_entries};
-use self::expected::Expected;
+use self::entries::{ENTRY_BYTES_MIN, Fresh, put_entries, put_step, runs, take_entries};
+use self::expected::{Expected, take_links, take_values};
 pub(crate) use self::node::{Base, Node, Nodes};
 
 /// A node of the event.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) digest: Digest,
-    /// Its block, where there is no event that it is in.
-    pub(crate) block: Vec<u8>,
+    /// Its block in [`Tree::blocks`], where there is no event that it is in.
+    block: Range<usize>,
     node: Arc<Node>,
     /// It is the node before, and its digest is known.
     same: bool,
@@ -56,8 +57,12 @@ pub(crate) struct Built {
 pub(crate) struct Tree {
     /// From the root down, left before right.
     pub(crate) built: Vec<Built>,
+    /// Their blocks, where they are read back.
+    blocks: Vec<u8>,
     /// Entries of all of them so far.
     entries: usize,
+    fresh: Fresh,
+    told: Vec<bool>,
 }
 
 /// What the event says besides its tree.
@@ -84,22 +89,38 @@ struct Spot<'a> {
     /// The last key in front of it.
     key: &'a [u8],
     parent: Option<(usize, usize)>,
+    /// The layer of its keys, if that is known.
+    layer: Option<u32>,
     depth: usize,
 }
 
 impl Spot<'_> {
+    /// The root.
+    fn top(before: Option<usize>, before_digest: Option<Digest>) -> Spot<'static> {
+        Spot { before, before_digest, key: b"", parent: None, layer: None, depth: 0 }
+    }
+
+    /// The layer of a node here that is written against another.
+    fn layer(&self, old: &Node) -> Option<u32> {
+        self.layer.or_else(|| old.first_key().map(mst::layer))
+    }
+
     /// What is behind a slot.
     fn below<'k>(
         &self,
         context: &Context<'_>,
         before_digest: Option<Digest>,
         key: &'k [u8],
-        parent: (usize, usize),
+        (parent, layer): ((usize, usize), Option<u32>),
     ) -> Spot<'k> {
         let before = context.nodes.get(before_digest.as_ref());
-        Spot { before, before_digest, key, parent: Some(parent), depth: self.depth + 1 }
+        let layer = layer.and_then(|layer| layer.checked_sub(1));
+        Spot { before, before_digest, key, parent: Some(parent), layer, depth: self.depth + 1 }
     }
 }
+
+/// A slot whose node is in the event, and the link that was there before.
+type Child = (usize, Option<Digest>);
 
 const SAME: u64 = 0;
 const AGAINST: u64 = 1;
@@ -107,19 +128,32 @@ const FRESH: u64 = 2;
 const DISTANT: u64 = 3;
 
 impl Tree {
-    /// Appends the tree under `root`, of which `block` knows the nodes that are there.
+    /// Begins with another event.
+    pub(crate) fn clear(&mut self) {
+        self.built.clear();
+        self.blocks.clear();
+        self.entries = 0;
+    }
+
+    /// The nodes that were read back, with their blocks.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (&Digest, &[u8])> {
+        let block = |built: &Built| self.blocks.get(built.block.clone()).unwrap_or_default();
+        self.built.iter().map(move |built| (&built.digest, block(built)))
+    }
+
+    /// Appends the tree under `root`, which is the node `top`; `node` knows those that are there.
     pub(crate) fn put(
         &mut self,
         out: &mut Out,
         collections: &mut Collections,
         context: &Context<'_>,
-        root: &Digest,
+        (root, top): (&Digest, Node),
         node: &impl Fn(&Digest) -> Option<Node>,
     ) -> Option<()> {
         let before_digest = context.nodes.root;
         let before = context.nodes.get(before_digest.as_ref());
-        let spot = Spot { before, before_digest, key: b"", parent: None, depth: 0 };
-        self.put_node(out, collections, context, (root, node(root)?), &spot, node)
+        let spot = Spot::top(before, before_digest);
+        self.put_node(out, collections, context, (root, top), &spot, node)
     }
 
     fn put_node(
@@ -152,18 +186,20 @@ impl Tree {
             None => out.varint(Stream::Edit, FRESH),
         }
         let runs = runs(old, &new);
+        let mut layer = spot.layer(old);
         let expected = (!same).then(|| Expected::of(context, old, &new, &runs, against.is_some()));
         if let Some(expected) = &expected {
-            put_entries(out, collections, context, (&new, spot.key), &runs)?;
+            put_entries(out, collections, context, (&new, spot.key), &runs, &mut layer)?;
             expected.put_values(out, &new);
         }
         // A node is written where it is first met.
         let mut children = Vec::new();
         for slot in 0..new.slots() {
             let Some(link) = new.slot(slot) else { continue };
+            let Some(child) = node(&link) else { continue };
             let met = self.built.iter().any(|built| built.digest == link)
                 || children.iter().any(|(_, met, _)| *met == link);
-            if let Some(child) = (!met).then(|| node(&link)).flatten() {
+            if !met {
                 children.push((slot, link, child));
             }
         }
@@ -177,13 +213,8 @@ impl Tree {
             expected.put_links(out, &new, is_child);
         }
         let new = Arc::new(new);
-        let built = Built {
-            digest: *digest,
-            block: Vec::new(),
-            node: new.clone(),
-            same,
-            parent: spot.parent,
-        };
+        let built =
+            Built { digest: *digest, block: 0..0, node: new.clone(), same, parent: spot.parent };
         self.built.push(built);
         for (slot, link, child) in children {
             let before_digest = match &expected {
@@ -191,7 +222,7 @@ impl Tree {
                 None => new.slot(slot),
             };
             let key = new.key_before(slot, spot.key);
-            let below = spot.below(context, before_digest, key, (here, slot));
+            let below = spot.below(context, before_digest, key, ((here, slot), layer));
             self.put_node(out, collections, context, (&link, child), &below, node)?;
         }
         Some(())
@@ -207,15 +238,16 @@ impl Tree {
     ) -> Option<Digest> {
         let before_digest = context.nodes.root;
         let before = context.nodes.get(before_digest.as_ref());
-        let spot = Spot { before, before_digest, key: b"", parent: None, depth: 0 };
+        let spot = Spot::top(before, before_digest);
         self.take_node(input, collections, context, &spot, limit)?;
         // What is below is behind, so that every link is known when its node is written.
         for at in (0..self.built.len()).rev() {
             let built = self.built.get_mut(at)?;
-            built.block.reserve(built.node.block_bytes());
-            built.node.put(&mut built.block);
+            let start = self.blocks.len();
+            built.node.put(&mut self.blocks);
+            built.block = start..self.blocks.len();
             if !built.same {
-                built.digest = write::hash(&built.block);
+                built.digest = write::hash(self.blocks.get(start..)?);
             }
             let digest = built.digest;
             if let Some((parent, slot)) = built.parent {
@@ -257,20 +289,24 @@ impl Tree {
         if mode == SAME {
             return self.take_same(input, collections, context, (spot, old), limit);
         }
-        let (mut new, runs) = take_entries(input, collections, context, (old, spot.key), limit)?;
+        let mut layer = spot.layer(old);
+        let fresh = (&mut self.fresh, &mut layer);
+        let mut new = take_entries(input, collections, context, (old, spot.key), limit, fresh)?;
+        let has_left = mode != FRESH;
+        new.left = old.left.filter(|_| has_left);
         self.count_entries(&new, limit)?;
-        let expected = Expected::of(context, old, &new, &runs, mode != FRESH);
-        expected.take_values(input, &mut new)?;
-        let children = take_children(input, &new)?;
-        expected.take_links(input, &mut new, |slot| children.binary_search(&slot).is_ok())?;
-        let key_before = |slot: &usize| new.key_before(*slot, spot.key).to_vec();
-        let keys: Vec<Vec<u8>> = children.iter().map(key_before).collect();
+        take_values(input, context, &mut new, &self.fresh.entries, &mut self.told)?;
+        let mut children = take_children(input, &new)?;
+        let fresh = (&self.fresh.entries[..], has_left);
+        take_links(input, &mut new, fresh, &mut children, &mut self.told)?;
         let node = Arc::new(new);
         let parent = spot.parent;
-        self.built.push(Built { digest: [0; 32], block: Vec::new(), node, same: false, parent });
-        for (slot, key) in children.into_iter().zip(keys) {
-            let before_digest = expected.links.get(slot).copied().flatten();
-            let below = spot.below(context, before_digest, &key, (here, slot));
+        // Given back before anybody writes into the node.
+        let keys = node.clone();
+        self.built.push(Built { digest: [0; 32], block: 0..0, node, same: false, parent });
+        for (slot, before_digest) in children {
+            let key = keys.key_before(slot, spot.key);
+            let below = spot.below(context, before_digest, key, ((here, slot), layer));
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
@@ -288,11 +324,12 @@ impl Tree {
         let here = self.built.len();
         self.count_entries(old, limit)?;
         let children = take_children(input, old)?;
+        let layer = spot.layer(old);
         let (digest, node, parent) = (spot.before_digest?, old.clone(), spot.parent);
-        self.built.push(Built { digest, block: Vec::new(), node, same: true, parent });
-        for slot in children {
+        self.built.push(Built { digest, block: 0..0, node, same: true, parent });
+        for (slot, _) in children {
             let key = old.key_before(slot, spot.key);
-            let below = spot.below(context, old.slot(slot), key, (here, slot));
+            let below = spot.below(context, old.slot(slot), key, ((here, slot), layer));
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
@@ -306,7 +343,7 @@ impl Tree {
 }
 
 /// The slots whose node is in the event.
-fn take_children(input: &mut In<'_>, node: &Node) -> Option<Vec<usize>> {
+fn take_children(input: &mut In<'_>, node: &Node) -> Option<Vec<Child>> {
     let mut children = Vec::new();
     let mut next = 0usize;
     for _ in 0..input.count(Stream::Edit, node.slots())? {
@@ -314,7 +351,7 @@ fn take_children(input: &mut In<'_>, node: &Node) -> Option<Vec<usize>> {
         if slot >= node.slots() {
             return None;
         }
-        children.push(slot);
+        children.push((slot, None));
         next = slot + 1;
     }
     Some(children)

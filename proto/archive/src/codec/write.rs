@@ -38,17 +38,23 @@ pub(crate) fn link_or_null(out: &mut Vec<u8>, digest: Option<&Digest>) {
     }
 }
 
+/// What stands in front of the root in the header of a CAR with one root, and behind it.
+const CAR_HEAD: [u8; 18] = *b"\x3a\xa2\x65roots\x81\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
+const CAR_TAIL: [u8; 9] = *b"\x67version\x01";
+pub(crate) const CAR_HEADER_BYTES: usize = CAR_HEAD.len() + 32 + CAR_TAIL.len();
+const _: () = assert!(CAR_HEADER_BYTES == 1 + CAR_HEAD[0] as usize);
+
 /// The header of a CAR with one root.
 pub(crate) fn car_header(out: &mut Vec<u8>, root: &Digest) {
-    let mut header = Vec::with_capacity(64);
-    map(&mut header, 2);
-    text(&mut header, "roots");
-    array(&mut header, 1);
-    link(&mut header, root);
-    text(&mut header, "version");
-    uint(&mut header, 1);
-    crate::bytes::put_varint(out, header.len() as u64);
-    out.extend_from_slice(&header);
+    out.extend_from_slice(&CAR_HEAD);
+    out.extend_from_slice(root);
+    out.extend_from_slice(&CAR_TAIL);
+}
+
+/// How many bytes one block of a CAR has.
+pub(crate) fn car_block_bytes(data: usize) -> usize {
+    let length = CID_HEAD.len() + size_of::<Digest>() + data;
+    crate::bytes::varint_bytes(length as u64) + length
 }
 
 /// One block of a CAR.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use atproto::PlcDid;
 use frame::host::{NAME_BYTES_MAX, Role};
 
 use crate::bytes::{Take, put_delta, put_varint};
@@ -100,6 +101,28 @@ pub(crate) fn read_marks(bytes: &[u8]) -> Option<Vec<MarkRow>> {
     Some(marks)
 }
 
+/// Appends a part to a directory.
+pub(crate) fn put_part(out: &mut Vec<u8>, tag: u16, part: &[u8]) {
+    put_varint(out, u64::from(tag));
+    put_varint(out, part.len() as u64);
+    out.extend_from_slice(part);
+}
+
+/// A part of a directory, if it has that; `None` if this is no directory.
+pub(crate) fn find_part(directory: &[u8], tag: u16) -> Option<Option<&[u8]>> {
+    let mut take = Take::new(directory);
+    let mut found = None;
+    while !take.is_empty() {
+        let here = take.varint()?;
+        let len = take.varint_usize()?;
+        let part = take.slice(len)?;
+        if here == u64::from(tag) {
+            found = Some(part);
+        }
+    }
+    Some(found)
+}
+
 /// For each account, how many segments ago lies what it is written against; 0: nowhere.
 pub(crate) fn put_links(out: &mut Vec<u8>, links: &[u32]) {
     links.iter().for_each(|link| put_varint(out, u64::from(*link)));
@@ -158,6 +181,54 @@ impl Accounts {
             accounts.starts.push(start);
         }
         Some(accounts)
+    }
+
+    /// As [`Accounts::put`], with DIDs as the bytes that they stand for.
+    pub(crate) fn put_short(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.dids.len() as u64);
+        for (did, events) in self.dids.iter().zip(self.starts.windows(2)) {
+            let [start, end] = events else { continue };
+            let is_other = PlcDid::parse(did).is_none();
+            put_varint(out, u64::from(end - start) << 1 | u64::from(is_other));
+        }
+        for did in &self.dids {
+            match PlcDid::parse(did) {
+                Some(did) => out.extend_from_slice(did.as_bytes()),
+                None => {
+                    put_varint(out, did.len() as u64);
+                    out.extend_from_slice(did.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Reads what [`Accounts::put_short`] wrote.
+    pub(crate) fn read_short(bytes: &[u8]) -> Option<Accounts> {
+        let mut take = Take::new(bytes);
+        // Each has more bytes than one.
+        let count = take.varint_usize().filter(|count| *count <= bytes.len())?;
+        let mut accounts = Accounts { dids: Vec::with_capacity(count), starts: vec![0] };
+        let (mut others, mut start) = (Vec::with_capacity(count), 0u32);
+        for _ in 0..count {
+            let row = take.varint()?;
+            let events = u32::try_from(row >> 1).ok().filter(|events| *events > 0)?;
+            start = start.checked_add(events).filter(|end| *end <= LOG_EVENTS_MAX)?;
+            others.push(row & 1 == 1);
+            accounts.starts.push(start);
+        }
+        for is_other in others {
+            let did: Box<str> = if is_other {
+                let len = take.varint_usize().filter(|len| *len <= DID_BYTES_MAX)?;
+                std::str::from_utf8(take.slice(len)?).ok()?.into()
+            } else {
+                PlcDid::from_bytes(take.array()?).to_string().into()
+            };
+            if accounts.dids.last().is_some_and(|last| *last >= did) {
+                return None;
+            }
+            accounts.dids.push(did);
+        }
+        take.is_empty().then_some(accounts)
     }
 
     /// The account of this DID.

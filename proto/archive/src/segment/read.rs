@@ -1,9 +1,10 @@
 //! Reading a segment: only what is asked for is read and decoded.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::bytes::Take;
 use crate::codec::{self, Base, Block, Decoder, Meta};
@@ -22,6 +23,8 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
     pub(crate) contents: Contents,
+    /// The directory, once it was asked for; empty if there is none.
+    directory: OnceLock<Vec<u8>>,
 }
 
 /// What finds events.
@@ -60,7 +63,7 @@ impl Segment {
         if contents.number != number || contents.events > crate::log::LOG_EVENTS_MAX {
             return Err(Damage::at(path, 0, Cause::Form("footer")).into());
         }
-        Ok(Segment { path: path.to_owned(), file, contents })
+        Ok(Segment { path: path.to_owned(), file, contents, directory: OnceLock::new() })
     }
 
     /// The length of its file.
@@ -77,7 +80,9 @@ impl Segment {
 
     /// A part, decoded, from whichever copy holds; `None` if the segment has none.
     pub(crate) fn part(&self, tag: u16) -> Result<Option<Vec<u8>>, Error> {
-        let Some(part) = self.contents.part(tag) else { return Ok(None) };
+        let Some(part) = self.contents.part(tag) else {
+            return Ok(self.in_directory(tag)?.map(<[u8]>::to_vec));
+        };
         let mut failure = None;
         for offset in [Some(part.offset), part.again].into_iter().flatten() {
             match self.part_at(part, offset) {
@@ -87,6 +92,22 @@ impl Segment {
         }
         let missing = || Damage::at(&self.path, part.offset, Cause::NoPart(part::name(tag)));
         Err(failure.unwrap_or_else(missing).into())
+    }
+
+    /// A part that lies in the directory.
+    fn in_directory(&self, tag: u16) -> Result<Option<&[u8]>, Error> {
+        let directory = match self.directory.get() {
+            Some(directory) => directory,
+            None => {
+                let bytes = match self.contents.part(part::DIRECTORY) {
+                    Some(_) => self.part(part::DIRECTORY)?.unwrap_or_default(),
+                    None => Vec::new(),
+                };
+                self.directory.get_or_init(|| bytes)
+            }
+        };
+        let form = || Damage::at(&self.path, 0, Cause::Form(part::name(part::DIRECTORY)));
+        index::find_part(directory, tag).ok_or_else(|| form().into())
     }
 
     fn part_at(&self, part: &Part, offset: u64) -> Result<Vec<u8>, Error> {
@@ -113,12 +134,19 @@ impl Segment {
     /// A part that must be there, read by `read`.
     fn table<T>(&self, tag: u16, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, Error> {
         let damaged = |cause| Error::from(Damage::at(&self.path, 0, cause));
-        let bytes = self.part(tag)?.ok_or_else(|| damaged(Cause::NoPart(part::name(tag))))?;
+        let found = match self.contents.part(tag) {
+            Some(_) => self.part(tag)?.map(Cow::Owned),
+            None => self.in_directory(tag)?.map(Cow::Borrowed),
+        };
+        let bytes = found.ok_or_else(|| damaged(Cause::NoPart(part::name(tag))))?;
         read(&bytes).ok_or_else(|| damaged(Cause::Form(part::name(tag))))
     }
 
     pub(crate) fn accounts(&self) -> Result<Accounts, Error> {
-        self.table(part::ACCOUNTS, Accounts::read)
+        match self.in_directory(part::SHORT_ACCOUNTS)? {
+            Some(_) => self.table(part::SHORT_ACCOUNTS, Accounts::read_short),
+            None => self.table(part::ACCOUNTS, Accounts::read),
+        }
     }
 
     pub(crate) fn hosts(&self) -> Result<Vec<Host>, Error> {

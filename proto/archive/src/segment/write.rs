@@ -1,9 +1,11 @@
 //! Writing a segment's file. What goes into it was gathered before; see [`crate::seal`].
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::codec::{BLOCK_BYTES_FULL, BLOCK_BYTES_LIMIT, Encoder, Given};
+use crate::codec::{BLOCK_BYTES_FULL, BLOCK_BYTES_LIMIT, Base, Encoder, Given, hash};
 use crate::content::Identity;
 use crate::group;
 use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
@@ -13,8 +15,9 @@ use crate::segment::index::{self, Accounts, BlockRow, MarkRow, Row};
 use crate::segment::part;
 use crate::{Error, disk};
 
-/// The parts that find events are small and read often: they are worth the strongest level.
-const PART_LEVEL: i32 = 19;
+/// From so many accounts on a DID shares two letters with the one before, and its text without them
+/// is no longer than its bytes.
+const TEXT_ACCOUNTS: usize = 1024;
 /// How much is handed to the system at a time.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -37,18 +40,31 @@ pub(crate) struct Holdings<'a> {
     pub(crate) notes: Vec<u8>,
 }
 
+/// What was written, as it was read back before it went to the file.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) blocks: Vec<BlockRow>,
+    /// Of each block as it has to lie in the file.
+    pub(crate) hashes: Vec<[u8; 32]>,
+    /// By account.
+    pub(crate) ends: Ends,
+}
+
+/// What a segment ends with, by account.
+pub(crate) type Ends = HashMap<Box<str>, Arc<Base>>;
+
 /// Writes the whole segment.
 pub(crate) fn write(
     file: &File,
     path: &Path,
     holdings: &Holdings<'_>,
     level: i32,
-) -> Result<(), Error> {
+) -> Result<Written, Error> {
     let mut out = Out { file, path, buffer: Vec::new(), len: 0 };
     out.put(&holdings.head.to_bytes(SEGMENT_MAGIC))?;
     debug_assert_eq!(out.len, HEAD_BYTES as u64, "blocks follow the head");
-    let blocks = write_blocks(&mut out, &holdings.events, level)?;
-    let parts = write_parts(&mut out, holdings, &blocks)?;
+    let written = write_blocks(&mut out, &holdings.events, level)?;
+    let parts = write_parts(&mut out, holdings, &written.blocks, level)?;
     let contents = Contents {
         number: holdings.head.number,
         events: holdings.rows.len() as u32,
@@ -57,23 +73,20 @@ pub(crate) fn write(
     };
     let end = out.len;
     out.put(&contents.to_bytes(end))?;
-    out.flush()
+    out.flush()?;
+    Ok(written)
 }
 
-fn write_blocks(
-    out: &mut Out<'_>,
-    mut events: &[Given<'_>],
-    level: i32,
-) -> Result<Vec<BlockRow>, Error> {
+fn write_blocks(out: &mut Out<'_>, mut events: &[Given<'_>], level: i32) -> Result<Written, Error> {
     let mut encoder = Encoder::new(level).map_err(|source| out.failed("compress", source))?;
-    let mut blocks = Vec::new();
+    let mut written = Written::default();
     let mut first = 0;
     let bits = group::range_bits(events.iter().map(bytes_of).sum());
     while !events.is_empty() {
         let (block, rest) = events.split_at(block_events(events, bits));
         events = rest;
         let encoded = encoder.encode(block).map_err(|source| out.failed("compress", source))?;
-        blocks.push(BlockRow {
+        written.blocks.push(BlockRow {
             codec: encoded.codec,
             offset: out.len,
             length: encoded.bytes.len(),
@@ -83,9 +96,12 @@ fn write_blocks(
             crc: crc32c::crc32c(&encoded.bytes),
         });
         first += block.len() as u32;
+        written.hashes.push(hash(&encoded.bytes));
+        // Of an account in several blocks the last counts.
+        written.ends.extend(encoded.bases);
         out.put(&encoded.bytes)?;
     }
-    Ok(blocks)
+    Ok(written)
 }
 
 /// How many of these events make the next block. Accounts are kept whole as far as it goes, and
@@ -111,11 +127,12 @@ fn write_parts(
     out: &mut Out<'_>,
     holdings: &Holdings<'_>,
     blocks: &[BlockRow],
+    level: i32,
 ) -> Result<Vec<Part>, Error> {
     let mut encoded: Vec<(Part, Vec<u8>)> = Vec::new();
     let mut add = |tag, out: &Out<'_>, raw: Vec<u8>, copies: u8| {
-        let packed = zstd::bulk::compress(&raw, PART_LEVEL)
-            .map_err(|source| out.failed("compress", source))?;
+        let packed =
+            zstd::bulk::compress(&raw, level).map_err(|source| out.failed("compress", source))?;
         let coding = if packed.len() < raw.len() { Coding::Zstd } else { Coding::Plain };
         let raw_len = raw.len();
         let bytes = if coding == Coding::Zstd { packed } else { raw };
@@ -131,18 +148,11 @@ fn write_parts(
         encoded.push((part, bytes));
         Ok::<(), Error>(())
     };
-    let raw = |put: &dyn Fn(&mut Vec<u8>)| {
-        let mut raw = Vec::new();
-        put(&mut raw);
-        raw
-    };
-    add(part::BLOCKS, out, raw(&|raw| index::put_blocks(raw, blocks)), 2)?;
-    add(part::HOSTS, out, raw(&|raw| index::put_hosts(raw, holdings.hosts.iter())), 2)?;
-    add(part::MARKS, out, raw(&|raw| index::put_marks(raw, holdings.marks.iter().copied())), 2)?;
-    add(part::ACCOUNTS, out, raw(&|raw| holdings.accounts.put(raw)), 2)?;
-    add(part::ORDER, out, raw(&|raw| index::put_order(raw, &holdings.rows)), 2)?;
+    add(part::DIRECTORY, out, directory(holdings, blocks), 2)?;
     if holdings.links.iter().any(|link| *link > 0) {
-        add(part::LINKS, out, raw(&|raw| index::put_links(raw, &holdings.links)), 2)?;
+        let mut raw = Vec::new();
+        index::put_links(&mut raw, &holdings.links);
+        add(part::LINKS, out, raw, 2)?;
     }
     add(part::IDENTITIES, out, holdings.identities.concat(), 1)?;
     if !holdings.notes.is_empty() {
@@ -159,6 +169,25 @@ fn write_parts(
         }
     }
     Ok(encoded.into_iter().map(|(part, _)| part).collect())
+}
+
+fn directory(holdings: &Holdings<'_>, blocks: &[BlockRow]) -> Vec<u8> {
+    let (mut directory, mut part) = (Vec::new(), Vec::new());
+    let mut add = |tag, put: &dyn Fn(&mut Vec<u8>)| {
+        part.clear();
+        put(&mut part);
+        index::put_part(&mut directory, tag, &part);
+    };
+    add(part::BLOCKS, &|part| index::put_blocks(part, blocks));
+    add(part::HOSTS, &|part| index::put_hosts(part, holdings.hosts.iter()));
+    add(part::MARKS, &|part| index::put_marks(part, holdings.marks.iter().copied()));
+    if holdings.accounts.dids.len() < TEXT_ACCOUNTS {
+        add(part::SHORT_ACCOUNTS, &|part| holdings.accounts.put_short(part));
+    } else {
+        add(part::ACCOUNTS, &|part| holdings.accounts.put(part));
+    }
+    add(part::ORDER, &|part| index::put_order(part, &holdings.rows));
+    directory
 }
 
 /// The file, behind a buffer, with its length.

@@ -121,7 +121,7 @@ fn sealing_that_fails_at_any_call_keeps_the_log_or_has_the_segment() {
             &Folder::new(dir.path()),
             0,
             1,
-            &atproto::identity::Key(key),
+            (&atproto::identity::Key(key), Vec::new()),
             &Default::default(),
         );
         CALLS_LEFT.set(None);

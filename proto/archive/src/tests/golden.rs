@@ -62,3 +62,15 @@ fn version_2_of_the_codec_is_read() {
     copy(&fixture("v2"), dir.path());
     assert_eq!(read_all(dir.path()), expected(&sent));
 }
+
+/// Commits of two accounts in three segments, of which the later are written against the first.
+#[test]
+fn commits_of_version_2_and_3_of_the_codec_are_read() {
+    let packed = std::fs::read(fixture("commits.frames.zst")).unwrap();
+    let sent = Stream { bytes: zstd::decode_all(&packed[..]).unwrap() };
+    for version in ["v2-commits", "v3"] {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&fixture(version), dir.path());
+        assert_eq!(read_all(dir.path()), expected(&sent), "{version}");
+    }
+}

@@ -1,8 +1,8 @@
 //! How the entries of a new node lie over those of an old one, and the keys that are new.
 
-use atproto::Tid;
+use atproto::mst;
 
-use super::super::path::Collections;
+use super::super::path::{Collections, Near};
 use super::super::streams::{In, Out, Stream};
 use super::Context;
 use super::node::Node;
@@ -62,7 +62,7 @@ fn put_key(
     out: &mut Out,
     collections: &mut Collections,
     context: &Context<'_>,
-    near: (&[u8], Tid),
+    near: Near<'_>,
     key: &[u8],
 ) {
     match context.written.iter().position(|(path, _)| path.as_slice() == key) {
@@ -77,18 +77,21 @@ fn put_key(
 /// A kind that paths do not have.
 const OPERATION: u8 = 0xff;
 
+/// Reads a key to the end of `to`.
 fn take_key(
     input: &mut In<'_>,
     collections: &mut Collections,
     context: &Context<'_>,
-    near: (&[u8], Tid),
-) -> Option<Vec<u8>> {
+    near: Near<'_>,
+    to: &mut Vec<u8>,
+) -> Option<()> {
     if input.peek(Stream::Key)? != OPERATION {
-        return collections.take_path(input, Stream::Key, near);
+        return collections.take_path(input, Stream::Key, near, to);
     }
     input.byte(Stream::Key)?;
     let at = usize::try_from(input.varint(Stream::Key)?).ok()?;
-    context.written.get(at).map(|(path, _)| path.clone())
+    to.extend_from_slice(&context.written.get(at)?.0);
+    Some(())
 }
 
 /// How the entries of a node lie over those of another, and the new keys.
@@ -98,6 +101,7 @@ pub(super) fn put_entries(
     context: &Context<'_>,
     (new, key): (&Node, &[u8]),
     runs: &[Run],
+    layer: &mut Option<u32>,
 ) -> Option<()> {
     out.varint(Stream::Edit, runs.len() as u64);
     let mut next = 0;
@@ -107,46 +111,56 @@ pub(super) fn put_entries(
         out.varint(Stream::Edit, run.new as u64);
         next += run.kept;
         for at in next..next + run.new {
-            let near = (new.key_before(at, key), context.rev);
+            let before = new.key_before(at, key);
+            let near = Near { before, rev: context.rev, layer: *layer };
             put_key(out, collections, context, near, new.key(at));
+            layer.get_or_insert_with(|| mst::layer(new.key(at)));
         }
         next += run.new;
     }
     Some(())
 }
 
-/// The entries of a node, with keys alone where they are new.
+/// The entries of a node, with keys alone where they are new, and those that are.
 pub(super) fn take_entries(
     input: &mut In<'_>,
     collections: &mut Collections,
     context: &Context<'_>,
-    (old, key): (&Node, &[u8]),
+    (old, outer): (&Node, &[u8]),
     limit: usize,
-) -> Option<(Node, Vec<Run>)> {
+    (fresh, layer): (&mut Fresh, &mut Option<u32>),
+) -> Option<Node> {
     let mut new = Node::like(old);
     let mut next = 0;
-    let mut runs = Vec::new();
+    fresh.entries.clear();
     for _ in 0..input.varint(Stream::Edit)? {
         let left = old.entries.len() - next;
-        let run = Run { kept: input.count(Stream::Edit, left)?, gone: 0, new: 0 };
-        for at in next..next + run.kept {
-            new.copy(old, at)?;
-        }
-        let gone = input.count(Stream::Edit, left - run.kept)?;
-        next += run.kept + gone;
-        let fresh = input.count(Stream::Edit, limit)?;
-        for _ in 0..fresh {
-            let near = (new.key_before(new.entries.len(), key), context.rev);
-            let key: Vec<u8> = take_key(input, collections, context, near)?;
-            new.push(&key, [0; 32], None);
-            if new.entries.len() > limit / ENTRY_BYTES_MIN {
+        let kept = input.count(Stream::Edit, left)?;
+        new.copy(old, next..next + kept)?;
+        next += kept + input.count(Stream::Edit, left - kept)?;
+        let count = input.count(Stream::Edit, limit / ENTRY_BYTES_MIN)?;
+        new.reserve(count);
+        for _ in 0..count {
+            let at = new.entries.len();
+            if at >= limit / ENTRY_BYTES_MIN {
                 return None;
             }
+            fresh.key.clear();
+            let before = new.key_before(at, outer);
+            let near = Near { before, rev: context.rev, layer: *layer };
+            take_key(input, collections, context, near, &mut fresh.key)?;
+            new.push(&fresh.key, [0; 32], None);
+            layer.get_or_insert_with(|| mst::layer(&fresh.key));
+            fresh.entries.push(at);
         }
-        runs.push(Run { gone, new: fresh, ..run });
     }
-    for at in next..old.entries.len() {
-        new.copy(old, at)?;
-    }
-    Some((new, runs))
+    new.copy(old, next..old.entries.len())?;
+    Some(new)
+}
+
+/// Entries of a node that are new, ascending, and room for a key.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    pub(super) entries: Vec<usize>,
+    key: Vec<u8>,
 }

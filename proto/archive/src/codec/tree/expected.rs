@@ -44,8 +44,12 @@ impl Expected {
             }
         }
         rest.for_each(|entry| expected.keep(entry));
-        for (at, value) in expected.values.iter_mut().enumerate() {
-            *value = context.written(new.key(at)).or(*value);
+        for (path, _) in context.written {
+            if let Ok(at) = new.find(path)
+                && let Some(value) = expected.values.get_mut(at)
+            {
+                *value = context.written(path);
+            }
         }
         expected
     }
@@ -75,25 +79,6 @@ impl Expected {
         }
     }
 
-    pub(super) fn take_values(&self, input: &mut In<'_>, new: &mut Node) -> Option<()> {
-        let mut others = Vec::new();
-        let mut next = 0usize;
-        for _ in 0..input.count(Stream::Edit, new.entries.len())? {
-            let at = next.checked_add(input.count(Stream::Edit, new.entries.len())?)?;
-            others.push(at);
-            next = at + 1;
-        }
-        let mut others = others.into_iter().peekable();
-        for (at, (value, entry)) in self.values.iter().zip(&mut new.entries).enumerate() {
-            let other = others.next_if_eq(&at).is_some();
-            entry.value = match value {
-                Some(value) if !other => *value,
-                _ => input.array(Stream::Hash)?,
-            };
-        }
-        Some(())
-    }
-
     pub(super) fn put_links(&self, out: &mut Out, new: &Node, is_child: impl Fn(usize) -> bool) {
         let slots =
             || self.links.iter().zip(&self.kept).enumerate().filter(|(at, _)| !is_child(*at));
@@ -121,41 +106,84 @@ impl Expected {
         }
         added.flatten().for_each(|link| out.bytes(Stream::Hash, &link));
     }
+}
 
-    pub(super) fn take_links(
-        &self,
-        input: &mut In<'_>,
-        new: &mut Node,
-        is_child: impl Fn(usize) -> bool,
-    ) -> Option<()> {
-        let mut links = self.links.clone();
-        let mut next = 0usize;
-        for _ in 0..input.count(Stream::Edit, links.len())? {
-            let step = input.varint(Stream::Edit)?;
-            let at = next.checked_add(usize::try_from(step >> 1).ok()?)?;
-            let link = if step & 1 == 1 { Some(input.array(Stream::Hash)?) } else { None };
-            *links.get_mut(at)? = link;
-            next = at + 1;
-        }
-        let added: Vec<usize> = (0..links.len())
-            .filter(|at| !is_child(*at) && self.kept.get(*at) == Some(&false))
-            .collect();
-        let mode = if added.is_empty() { 0 } else { input.varint(Stream::Edit)? };
-        let mut there = Vec::with_capacity(added.len());
-        for at in &added {
-            let is_there = match mode {
-                0 => false,
-                1 => true,
-                _ => input.low_bits(1)? == 1,
-            };
-            there.push((*at, is_there));
-        }
-        for (at, is_there) in there {
-            *links.get_mut(at)? = if is_there { Some(input.array(Stream::Hash)?) } else { None };
-        }
-        for (at, link) in links.into_iter().enumerate() {
-            *new.slot_mut(at)? = if is_child(at) { None } else { link };
-        }
-        Some(())
+/// Reads the values that [`Expected::put_values`] told of a node whose entries are those that were
+/// kept, as they were, and new ones.
+pub(super) fn take_values(
+    input: &mut In<'_>,
+    context: &Context<'_>,
+    new: &mut Node,
+    fresh: &[usize],
+    told: &mut Vec<bool>,
+) -> Option<()> {
+    let count = new.entries.len();
+    told.clear();
+    told.resize(count, false);
+    for at in fresh {
+        *told.get_mut(*at)? = true;
     }
+    for (path, _) in context.written {
+        let Ok(at) = new.find(path) else { continue };
+        // Of two operations on one path one counts, on both sides the same.
+        new.entries.get_mut(at)?.value = context.written(path)?;
+        *told.get_mut(at)? = false;
+    }
+    let mut next = 0usize;
+    for _ in 0..input.count(Stream::Edit, count)? {
+        let at = next.checked_add(input.count(Stream::Edit, count)?)?;
+        *told.get_mut(at)? = true;
+        next = at + 1;
+    }
+    for (entry, told) in new.entries.iter_mut().zip(told) {
+        if *told {
+            entry.value = input.array(Stream::Hash)?;
+        }
+    }
+    Some(())
+}
+
+/// Reads the links that [`Expected::put_links`] told. `children` are the slots whose node is in the
+/// event, each with the link that was there: it gets none yet.
+pub(super) fn take_links(
+    input: &mut In<'_>,
+    new: &mut Node,
+    (fresh, has_left): (&[usize], bool),
+    children: &mut [(usize, Option<Digest>)],
+    told: &mut Vec<bool>,
+) -> Option<()> {
+    for (slot, before) in children.iter_mut() {
+        *before = new.slot(*slot);
+    }
+    let mut next = 0usize;
+    for _ in 0..input.count(Stream::Edit, new.slots())? {
+        let step = input.varint(Stream::Edit)?;
+        let at = next.checked_add(usize::try_from(step >> 1).ok()?)?;
+        let link = if step & 1 == 1 { Some(input.array(Stream::Hash)?) } else { None };
+        *new.slot_mut(at)? = link;
+        next = at + 1;
+    }
+    let is_child = |slot: usize| children.binary_search_by_key(&slot, |child| child.0).is_ok();
+    let left = (!has_left).then_some(0);
+    let added =
+        || left.into_iter().chain(fresh.iter().map(|at| at + 1)).filter(|at| !is_child(*at));
+    let mode = match added().next() {
+        None => 0,
+        Some(_) => input.varint(Stream::Edit)?,
+    };
+    told.clear();
+    for _ in added() {
+        told.push(match mode {
+            0 => false,
+            1 => true,
+            _ => input.low_bits(1)? == 1,
+        });
+    }
+    for (at, told) in added().zip(told.iter()) {
+        *new.slot_mut(at)? = if *told { Some(input.array(Stream::Hash)?) } else { None };
+    }
+    for (slot, _) in children.iter() {
+        *new.slot_mut(*slot)? = None;
+    }
+    Some(())
 }

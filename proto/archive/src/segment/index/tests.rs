@@ -24,7 +24,7 @@ proptest! {
 
     #[test]
     fn accounts_come_back_and_are_found(
-        counts in proptest::collection::btree_map("did:[a-z]{0,6}", 1u32..9, 0..40),
+        counts in proptest::collection::btree_map("did:([a-z]{0,6}|plc:[a-z2-7]{24})", 1u32..9, 0..40),
     ) {
         let counts: BTreeMap<String, u32> = counts;
         let mut accounts = Accounts { dids: Vec::new(), starts: vec![0] };
@@ -41,7 +41,10 @@ proptest! {
             prop_assert_eq!(read.find(did), Some(at as u32));
         }
         prop_assert_eq!(read.find("did:0"), None);
-        prop_assert_eq!(read, accounts);
+        prop_assert_eq!(&read, &accounts);
+        out.clear();
+        accounts.put_short(&mut out);
+        prop_assert_eq!(Accounts::read_short(&out), Some(accounts));
     }
 
     #[test]
@@ -50,6 +53,8 @@ proptest! {
         let _ = read_hosts(&bytes);
         let _ = read_marks(&bytes);
         let _ = Accounts::read(&bytes);
+        let _ = Accounts::read_short(&bytes);
+        let _ = find_part(&bytes, 1);
         let _ = read_order(&bytes, events, 3, 3);
     }
 }
