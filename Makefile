@@ -20,7 +20,7 @@ PEERS := cd tests/peers && $(CARGO) run --release --locked --
 PROOFS := cd tests/peers && $(CARGO) run --release --locked --package proofs --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo live rebuild test lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit bench-ring bench-dedupe siege siege-tap siege-chain soak install uninstall race profile bench-delay clean
+.PHONY: help setup build demo live rebuild test test-pure lint sabotage status-page fuzz bench bench-proofs bench-index bench-audit bench-ring bench-dedupe siege siege-tap siege-chain soak install uninstall race profile bench-delay clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ rebuild: build ## Fetch the whole directory and build did.idx from it (hours)
 test: setup ## Every test
 	$(CARGO) build --workspace --bins --locked
 	SOVEREIGN_BUILT=1 $(CARGO) test --workspace --locked
+
+test-pure: ## The proofs of signatures in Rust alone, without any C (sig-verify too: SLOW=1)
+	$(CARGO) test --package keys --no-default-features --locked
+	$(if $(SLOW),$(CARGO) test --package sig-verify --no-default-features --locked)
 
 lint: setup ## Format and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -170,3 +170,26 @@ fn pipelines_stop_at_the_first_error() {
         }
     }
 }
+
+/// Without its feature `native`, the room that proves signatures is Rust alone: nothing of what it
+/// needs compiles C.
+#[test]
+fn signatures_can_be_proved_without_any_c() {
+    let of = |features: &[&str]| {
+        let args = ["tree", "--package", "keys", "--edges", "normal,build", "--prefix", "none"];
+        let output = Command::new(env!("CARGO"))
+            .args(args)
+            .args(["--offline", "--locked"])
+            .args(features)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let names = String::from_utf8(output.stdout).unwrap();
+        let makes_c = |name: &&str| name.ends_with("-sys") || ["cc", "cmake"].contains(name);
+        let names = names.lines().filter_map(|line| line.split(' ').next());
+        names.filter(makes_c).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(of(&["--no-default-features"]), BTreeSet::new());
+    assert!(!of(&["--features", "native"]).is_empty(), "this would notice");
+}

@@ -22,7 +22,7 @@ const JOBS_MAX: usize = 256;
 /// Proved events are passed on; what is refused or cannot be checked is dropped, or kept by
 /// --rejects, unless --pass-all. Identities come from an index, from the directory itself, or
 /// from the index first and the directory where that falls short. The last commit of each account
-/// is remembered (of some 3.6 million accounts, in 480 MB): copies of it are dropped, earlier ones
+/// is remembered (of some 3.6 million accounts, in 510 MB): copies of it are dropped, earlier ones
 /// refused, and one that does not follow it is noted as a gap.
 ///
 /// Unsigned events (#account, #identity) count from the account's own host. A relay's #account is

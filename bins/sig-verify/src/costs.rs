@@ -58,7 +58,7 @@ fn stream() -> Vec<u8> {
 }
 
 /// What the capture is judged by: its directory's index, and what is asked for besides.
-fn judge(folder: &Path, with_all: bool) -> Judge {
+pub(crate) fn judge(folder: &Path, with_all: bool) -> Judge {
     let lines = std::fs::read_to_string(format!("{FOLDER}/plc-export.jsonl")).unwrap();
     let index = didindex::DidIndex::open(&export::index(folder, &lines)).unwrap();
     let upstream = Upstream {

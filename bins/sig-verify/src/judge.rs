@@ -444,3 +444,6 @@ impl Judge {
         self.state.as_mut().map_or(Ok(()), State::relieve)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,30 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/
 /// One event in so many, where nothing else is said.
 const EVERY: usize = 40;
 
+/// A line of the export for an account whose key is at hand: one beside those of the capture.
+fn sibling() -> String {
+    let point = damages::sibling_key().verifying_key().to_sec1_point(true);
+    let key = keys::PublicKey::from_compressed(keys::Curve::K256, point.as_bytes()).unwrap();
+    let line = serde_json::json!({
+        "did": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
+        "operation": {
+            "type": "plc_operation",
+            "verificationMethods": { "atproto": key.to_did_key() },
+            "rotationKeys": [],
+            "alsoKnownAs": [],
+            "services": { "atproto_pds": {
+                "type": "AtprotoPersonalDataServer", "endpoint": "http://localhost:2583",
+            }},
+            "prev": null,
+            "sig": "x",
+        },
+        "cid": "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm",
+        "nullified": false,
+        "createdAt": "2023-01-01T00:00:00.000Z",
+    });
+    format!("{line}\n")
+}
+
 struct Capture {
     _folder: tempfile::TempDir,
     index: String,
@@ -57,7 +81,8 @@ impl Capture {
             rest = tail;
         }
         let folder = tempfile::tempdir().unwrap();
-        let lines = std::fs::read_to_string(format!("{FOLDER}/plc-export.jsonl")).unwrap();
+        let mut lines = std::fs::read_to_string(format!("{FOLDER}/plc-export.jsonl")).unwrap();
+        lines.push_str(&sibling());
         let index = harness::path(&export::index(folder.path(), &lines)).to_owned();
         let mut capture = Capture { _folder: folder, index, bodies, proved: Vec::new() };
         let seen = capture.judge(&capture.bodies.iter().map(Vec::as_slice).collect::<Vec<_>>());

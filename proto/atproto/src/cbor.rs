@@ -307,9 +307,13 @@ impl<'a> Reader<'a> {
 
     /// A link to a CID of the form that this network uses.
     pub fn cid(&mut self) -> Result<Cid, Error> {
-        if let Some(cid) = self.usual_cid() {
-            return Ok(cid);
+        match self.usual_cid() {
+            Some(cid) => Ok(cid),
+            None => self.any_cid(),
         }
+    }
+
+    fn any_cid(&mut self) -> Result<Cid, Error> {
         let offset = self.at;
         let cid = self.link()?;
         Cid::from_slice(cid).map_err(|cause| Error { offset, cause: Cause::Cid(cause) })
@@ -439,6 +443,35 @@ pub fn fuzz_cbor(data: &[u8]) {
     } else if let Ok(notes) = loose {
         assert!(!notes.is_strict(), "loose sees nothing where strict does");
     }
+    for at in 0..data.len().min(FUZZ_OFFSETS) {
+        fuzz_short(data.get(at..).unwrap_or_default());
+    }
+}
+
+/// So many beginnings are read both ways.
+const FUZZ_OFFSETS: usize = 256;
+
+/// What is read the short way is read the long way too, as the same and to the same end.
+fn fuzz_short(data: &[u8]) {
+    fn same<'a, T: PartialEq>(
+        data: &'a [u8],
+        short: impl Fn(&mut Reader<'a>) -> Option<T>,
+        long: impl Fn(&mut Reader<'a>) -> Result<T, Error>,
+    ) -> bool {
+        let (mut ahead, mut behind) = (Reader::new(data), Reader::new(data));
+        short(&mut ahead)
+            .is_none_or(|value| long(&mut behind) == Ok(value) && ahead.at == behind.at)
+    }
+    assert!(same(data, Reader::usual_cid, Reader::any_cid), "a CID");
+    assert!(same(data, Reader::usual_uint, Reader::uint), "a number");
+    assert!(same(data, |it| it.usual_string(0x40), Reader::bytes), "bytes");
+    let text =
+        |it: &mut Reader<'_>| std::str::from_utf8(it.usual_string(0x60)?).ok().map(str::to_owned);
+    assert!(same(data, text, |it| it.text().map(str::to_owned)), "text");
+    let any_or_null = |it: &mut Reader<'_>| {
+        if it.null()? { Ok(None) } else { it.any_cid().map(Some) }
+    };
+    assert!(same(data, Reader::usual_cid_or_null, any_or_null), "a CID or null");
 }
 
 #[cfg(test)]

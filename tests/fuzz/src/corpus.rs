@@ -23,6 +23,7 @@ impl Corpus<'_> {
 
     fn event(&mut self, body: &[u8]) -> Result<(), Box<dyn Error>> {
         self.put("event", body)?;
+        self.put("undo", body)?;
         let header = frame::Header::new(frame::Kind::EVENT, 1);
         let mut stream = frame::MAGIC.to_vec();
         frame::put(&mut stream, &header, body)?;

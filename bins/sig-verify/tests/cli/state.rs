@@ -161,3 +161,58 @@ fn a_file_in_use_or_of_another_kind_is_said_to_be() {
     assert!(harness::text(&other.stderr).contains("not a state file"));
     assert_eq!(std::fs::read(state(&bench)).unwrap(), b"something else");
 }
+
+/// The file may grow no further, as on a full disk: the tool says so and ends, no mark goes on behind
+/// what could not be kept, and with room again nothing true is refused.
+#[test]
+fn where_there_is_no_room_nothing_is_passed_on_that_could_not_be_kept() {
+    let bench = Bench::new();
+    let count = 40;
+    let chain = bodies(&bench.chain(count));
+    let mut stream = Stream::of("pds.example");
+    for (seq, body) in (1..).zip(&chain) {
+        stream.event(1, seq, body);
+        stream.mark(seq);
+    }
+    let input = bench.folder.path().join("in.frames");
+    std::fs::write(&input, stream.end()).unwrap();
+    let limited = "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("bash")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_sig-verify")])
+        .args(args(&bench))
+        .arg(&input)
+        .output()
+        .unwrap();
+    let said = harness::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("state") && said.contains("File too large"), "{said}");
+    let (seen, ended) = harness::decode(&output.stdout);
+    assert!(!ended, "it does not look whole");
+    let durable = seen.iter().rfind(|seen| seen.kind == Kind::MARK).map_or(0, |mark| mark.seq);
+    assert!((1..count).contains(&durable), "{durable}");
+    // What is behind the last mark comes again, and what follows.
+    let rest = run(&bench, &chain[durable as usize..]);
+    assert_eq!(rest, vec![ok(&[]); chain.len() - durable as usize]);
+}
+
+/// A file that is cut off anywhere is a state a little earlier, at the least that of an earlier mark.
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_read_up_to_there() {
+    let bench = Bench::new();
+    let chain = bodies(&bench.chain(4));
+    assert_eq!(run(&bench, &chain[..3]), [ok(&["first"]), ok(&[]), ok(&[])]);
+    let whole = std::fs::read(state(&bench)).unwrap();
+    for cut in (0..whole.len()).step_by(29) {
+        std::fs::write(state(&bench), &whole[..cut]).unwrap();
+        let all = run(&bench, &chain);
+        assert_eq!(all[1..], [ok(&[]), ok(&[]), ok(&[])], "cut at {cut}");
+        assert_eq!(all[0], ok(&["first"]), "cut at {cut}");
+    }
+    // A flipped byte is no better than its end.
+    for at in [9, 20, whole.len() / 2] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        std::fs::write(state(&bench), &flipped).unwrap();
+        assert!(run(&bench, &chain).iter().all(|(verdict, _)| verdict == "ok"), "flipped at {at}");
+    }
+}

@@ -27,8 +27,8 @@ pub const DAMAGES: &[Damage] = &[
     Damage { name: "signature: a bit", rules: &["bad-signature"], make: signature_bit },
     Damage { name: "signature: high S", rules: &["high-s"], make: high_s },
     Damage { name: "signature: cut short", rules: &["bad-signature"], make: signature_short },
-    Damage { name: "signature: another event's", rules: &["bad-signature"], make: sibling },
-    Damage { name: "key: a stranger's", rules: &["bad-signature"], make: stranger },
+    Damage { name: "signature: another event's", rules: &["bad-signature"], make: another_events },
+    Damage { name: "key: a sibling account's", rules: &["bad-signature"], make: sibling },
     Damage { name: "commit: a bit, in place", rules: &["bad-cid"], make: commit_bit },
     Damage { name: "commit: another rev, renamed", rules: &["bad-signature"], make: commit_rev },
     Damage { name: "commit: another tree", rules: &["bad-signature"], make: commit_data },
@@ -141,15 +141,20 @@ fn signature_short(it: &Pieces, _: &Around<'_>) -> Made {
     with(it, |it| it.change_commit("sig", Ipld::Bytes(signature)))
 }
 
-fn sibling(it: &Pieces, around: &Around<'_>) -> Made {
+fn another_events(it: &Pieces, around: &Around<'_>) -> Made {
     let signature = around.other.signature();
     with(it, |it| it.change_commit("sig", Ipld::Bytes(signature)))
 }
 
-fn stranger(it: &Pieces, _: &Around<'_>) -> Made {
+/// The key of another account, which the index has.
+pub fn sibling_key() -> k256::ecdsa::SigningKey {
+    k256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap()
+}
+
+fn sibling(it: &Pieces, _: &Around<'_>) -> Made {
     use k256::ecdsa::signature::hazmat::PrehashSigner;
     use sha2::{Digest, Sha256};
-    let key = k256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+    let key = sibling_key();
     let mut commit = it.commit();
     commit.remove("sig");
     let digest = Sha256::digest(encode(&commit));

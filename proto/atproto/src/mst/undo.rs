@@ -16,12 +16,15 @@
 mod insert;
 mod remove;
 
+use std::collections::HashMap;
+
 use super::build::{put_entry, put_link};
 use super::{DEPTH_MAX, Error, Key, Node, Source, layer};
 use crate::cbor::write;
 use crate::cid::Cid;
-use crate::event::{Action, Op, Ops};
+use crate::event::{self, Action, Event, Op, Ops};
 use crate::limits::OPS_MAX;
+use crate::{car, commit};
 
 /// Bytes of keys that are kept from one event to the next.
 const KEYS_KEPT: usize = 1 << 20;
@@ -406,6 +409,28 @@ impl Undo {
 
 fn below(layer: u32) -> Result<u32, Error> {
     layer.checked_sub(1).ok_or(Error::Depth)
+}
+
+/// For fuzzing: a commit's operations are taken back on whatever blocks it has, as if they hashed;
+/// what is left of one event does not show in the next.
+pub fn fuzz_undo(data: &[u8]) {
+    struct Named<'a>(HashMap<Cid, &'a [u8]>);
+    impl Source for Named<'_> {
+        fn block(&self, cid: &Cid) -> Option<&[u8]> {
+            self.0.get(cid).copied()
+        }
+    }
+    let Ok(Event::Commit(commit)) = event::parse(data) else { return };
+    let Ok(car) = car::parse(commit.blocks) else { return };
+    let blocks = car.blocks().map_while(Result::ok).map(|block| (block.cid, block.data));
+    let blocks = Named(blocks.collect());
+    let Some(signed) = blocks.block(&commit.commit).and_then(|it| commit::parse(it).ok()) else {
+        return;
+    };
+    let mut undo = Undo::new();
+    let once = undo.undo(&signed.data, commit.ops, &blocks);
+    let again = undo.undo(&signed.data, commit.ops, &blocks);
+    assert!(once == again && once == Undo::new().undo(&signed.data, commit.ops, &blocks));
 }
 
 /// What a closed subtree is called.
