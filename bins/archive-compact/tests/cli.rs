@@ -11,6 +11,11 @@ use frame::host::Role;
 use frame::verdict::Verdict;
 use frame::{Decoder, Header, HostId, Item, Kind, Tag};
 
+#[path = "cli/bytes.rs"]
+mod bytes;
+#[path = "cli/full.rs"]
+mod full;
+
 /// The first events of the capture.
 fn capture(count: usize) -> Vec<Vec<u8>> {
     let mut events = e2e::refnet_events();
