@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "SOVEREIGN_INDEX")]
     index: Option<PathBuf>,
 
-    /// Begin with the newest events of this archive as if they had just come, so that a chain
+    /// Begin with the newest 131,072 events of this archive as if they had just come, so that a chain
     /// that goes on where it stopped sends nothing twice
     #[arg(long, value_name = "ARCHIVE")]
     prime: Option<PathBuf>,
