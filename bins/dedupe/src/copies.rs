@@ -20,7 +20,7 @@ use crate::hosts::{Hosts, Number};
 
 /// How many frames are hashed before the first of them is passed on: what they are in bytes has
 /// to stay in the processor's cache.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// Over how many of the newest events it is known who was first: some minutes of the whole
 /// network. It is a statistic, and decides nothing.

@@ -21,8 +21,10 @@
 //! ```
 #![warn(clippy::indexing_slicing)]
 
+mod filter;
 mod hash;
 mod pages;
+mod table;
 mod window;
 
 pub use hash::Key;

@@ -33,7 +33,7 @@ const ROUNDS: usize = 3;
 const ENTRIES: usize = 10_000_000;
 const LOOK_UPS: usize = 2_000_000;
 /// As many at a time as the tool has.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 fn main() -> Result<()> {
     let tool = std::env::args().nth(1).context("usage: dedupe TOOL|window")?;
@@ -178,7 +178,7 @@ fn window() -> Result<()> {
     let hash = |n: usize| key.hash(|take| take(&n.to_le_bytes()));
     let keys: Vec<u128> = (0..ENTRIES).map(hash).collect();
     println!(
-        "\nTHE WINDOW alone, {ENTRIES} entries, look-ups half hits and half misses; millions a second"
+        "\nTHE WINDOW alone, {ENTRIES} entries, look-ups half hits and half misses; millions a CPU second"
     );
     let asked: Vec<u128> = (0..LOOK_UPS)
         .map(|n| match n % 2 {
@@ -187,9 +187,15 @@ fn window() -> Result<()> {
         })
         .collect();
     let mut ours = Window::new(ENTRIES, None)?;
-    keys.iter().for_each(|hash| {
-        ours.insert(*hash);
-    });
+    let before = cpu_seconds(UsageWho::RUSAGE_SELF);
+    for some in keys.chunks(AHEAD) {
+        ours.fetch(some);
+        some.iter().for_each(|hash| {
+            ours.insert(*hash);
+        });
+    }
+    let filled = cpu_seconds(UsageWho::RUSAGE_SELF) - before;
+    println!("  filled at {:.1}, with the system's pages", ENTRIES as f64 / filled / 1e6);
     let mut found = [0; 6];
     let many = each(|| {
         found[0] = 0;
@@ -227,7 +233,7 @@ fn window() -> Result<()> {
         );
     }
     for (name, rate) in [
-        ("ours, 16 at a time (the tool's way)", many),
+        ("ours, 32 at a time (the tool's way)", many),
         ("ours, one by one", single),
         ("fastbloom (a filter alone: it errs)", filter_only),
         ("DashSet", dash),
@@ -235,17 +241,17 @@ fn window() -> Result<()> {
     ] {
         println!("  {name:<38} {rate:>7.1}   {:>5.2} times ours", rate / many);
     }
-    goal("look-ups, millions a second", many, 20.0);
+    goal("look-ups, millions a CPU second", many, 20.0);
     Ok(())
 }
 
-/// Millions of look-ups a second.
+/// Millions of look-ups a CPU second.
 fn each(mut look: impl FnMut()) -> f64 {
     let mut rates = Vec::new();
     for _ in 0..2 * ROUNDS + 1 {
-        let begun = Instant::now();
+        let before = cpu_seconds(UsageWho::RUSAGE_SELF);
         look();
-        rates.push(LOOK_UPS as f64 / begun.elapsed().as_secs_f64() / 1e6);
+        rates.push(LOOK_UPS as f64 / (cpu_seconds(UsageWho::RUSAGE_SELF) - before) / 1e6);
     }
     median(rates)
 }
