@@ -83,9 +83,8 @@ bench-index: setup ## did.idx beside its peers, at a million accounts (make benc
 bench-audit: setup ## How fast a directory is read and proved, and how long the whole one takes
 	$(CARGO) bench --package plc --bench lines --bench proof --locked
 
-bench-ring: setup ## A ring beside pipes and a socket: cost of a frame, wake-up, idle (ICEORYX2=1: beside it, too; needs libclang)
-	cd tests/peers && $(CARGO) run --release --locked --package joints --bin ring \
-		$(if $(ICEORYX2),--features joints/iceoryx2)
+bench-ring: setup ## A ring beside pipes, a socket and iceoryx2: cost of a frame, wake-up, idle
+	cd tests/peers && $(CARGO) run --release --locked --package joints --bin ring
 
 bench-dedupe: setup ## dedupe from ring to ring, and its window beside other sets
 	$(CARGO) build --release --workspace --bins --locked

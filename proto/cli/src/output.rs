@@ -1,7 +1,8 @@
 //! The output of a stage: frames into a pipe, a file or a ring.
 //!
-//! Frames gather in a buffer that is handed on when it is full or when the stage would wait. A
-//! file is written in place: the stream itself says whether it is whole (its `end` frame), and a
+//! Frames gather in a buffer that is handed on when it is full or when the stage would wait; what
+//! passes as it is goes into a ring without that, and its reader is woken as seldom. A file is
+//! written in place: the stream itself says whether it is whole (its `end` frame), and a
 //! reader may follow it while it grows.
 
 use std::fs::{File, OpenOptions};
@@ -28,7 +29,9 @@ pub struct Output<'c> {
     /// What it is called on the stats page.
     joint: String,
     buffer: Vec<u8>,
-    /// When each event in the buffer was received.
+    /// How much lies in a ring whose reader may not know of it.
+    untold: usize,
+    /// When each event that has not been handed on was received.
     received_ns: Vec<u64>,
     /// How much has been handed on.
     written: u64,
@@ -89,6 +92,7 @@ impl<'c> Output<'c> {
             name,
             joint,
             buffer,
+            untold: 0,
             received_ns,
             written: 0,
             started: false,
@@ -135,7 +139,15 @@ impl<'c> Output<'c> {
     /// # Errors
     /// As [`Output::flush`].
     pub fn put(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
-        self.buffer.extend_from_slice(frame.bytes());
+        match &mut self.sink {
+            Sink::Ring(ring) if self.buffer.is_empty() => {
+                let bytes = frame.bytes();
+                let put = self.cli.stats().wait(State::Output, || ring.put(bytes));
+                self.untold += bytes.len();
+                self.handed_on(bytes.len(), put)?;
+            }
+            _ => self.buffer.extend_from_slice(frame.bytes()),
+        }
         self.count(&frame.header);
         self.hand_on_if_full()
     }
@@ -169,15 +181,21 @@ impl<'c> Output<'c> {
     /// # Errors
     /// [`OutputClosed`] if the reader has gone; otherwise what the system says.
     pub fn flush(&mut self) -> anyhow::Result<()> {
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && self.untold == 0 {
             return Ok(());
         }
-        let stats = self.cli.stats();
-        let written = stats.wait(State::Output, || self.sink.write_all(&self.buffer));
-        stats.bytes_out(self.buffer.len() as u64);
-        self.written += self.buffer.len() as u64;
+        let written = self.cli.stats().wait(State::Output, || self.sink.write_all(&self.buffer));
+        let bytes = self.buffer.len();
         self.buffer.clear();
-        self.cli.clock().handed_on(stats, &mut self.received_ns);
+        self.untold = 0;
+        self.cli.clock().handed_on(self.cli.stats(), &mut self.received_ns);
+        self.handed_on(bytes, written)
+    }
+
+    /// So many bytes are the reader's, or will never be.
+    fn handed_on(&mut self, bytes: usize, written: anyhow::Result<()>) -> anyhow::Result<()> {
+        self.cli.stats().bytes_out(bytes as u64);
+        self.written += bytes as u64;
         self.closed |= written.is_err();
         written.with_context(|| self.name.clone()).map_err(closed_first)
     }
@@ -226,7 +244,7 @@ impl<'c> Output<'c> {
     }
 
     fn hand_on_if_full(&mut self) -> anyhow::Result<()> {
-        if self.buffer.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() + self.untold >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 }
 
@@ -272,7 +290,7 @@ impl Sink {
                 io::ErrorKind::BrokenPipe => OutputClosed.into(),
                 _ => error.into(),
             }),
-            Sink::Ring(ring) => ring.write(bytes),
+            Sink::Ring(ring) => ring.put(bytes).and_then(|()| ring.flush()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use frame::Decoder;
 use ring::{CAPACITY_BYTES, Error, Patience, Reader, Ready as RingReady, Until, Writer};
 
 use crate::Cli;
@@ -10,10 +11,17 @@ use crate::fail::{OutputClosed, Stopped};
 use crate::input::More;
 use crate::pipe::{self, Ready};
 
-/// The reading end.
+/// How many bytes are copied before the reader may have them.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The reading end. Frames are looked at where the writer put them. One that is longer than half
+/// the ring, which is as much as it can promise in one piece, is put together in a buffer: such
+/// frames are rare, and a ring that holds the longest twice is too large for any cache.
 #[derive(Debug)]
 pub(crate) struct RingIn {
     reader: Reader,
+    /// What has come of a long frame; empty while there is none.
+    long: Vec<u8>,
 }
 
 impl RingIn {
@@ -21,7 +29,7 @@ impl RingIn {
     pub(crate) fn attach(name: &str, cli: &Cli) -> anyhow::Result<RingIn> {
         cli.info(format_args!("joining ring:{name} to read"));
         let reader = Reader::attach(name, patience(cli)).map_err(stopped)?;
-        Ok(RingIn { reader })
+        Ok(RingIn { reader, long: Vec::new() })
     }
 
     /// Has waits look at the stage's output, too.
@@ -30,11 +38,25 @@ impl RingIn {
     }
 
     pub(crate) fn data(&mut self) -> anyhow::Result<&[u8]> {
-        Ok(self.reader.data()?)
+        if self.long.is_empty() { Ok(self.reader.data()?) } else { Ok(&self.long) }
     }
 
     pub(crate) fn consume(&mut self, bytes: usize) -> anyhow::Result<()> {
-        Ok(self.reader.consume(bytes)?)
+        if self.long.is_empty() {
+            return Ok(self.reader.consume(bytes)?);
+        }
+        self.long.drain(..bytes.min(self.long.len()));
+        Ok(())
+    }
+
+    /// Puts what is there of a long frame apart, so that there is room for the rest of it.
+    fn set_apart(&mut self) -> anyhow::Result<()> {
+        let half = self.reader.capacity() / 2;
+        if self.long.is_empty() && Decoder::wants(self.reader.data()?) as u64 > half {
+            self.long.extend_from_slice(self.reader.seen());
+            self.reader.consume(self.long.len())?;
+        }
+        Ok(())
     }
 
     /// Waits for bytes or the end.
@@ -46,6 +68,7 @@ impl RingIn {
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Ok(if self.reader.is_idle()? { Ready::Nothing } else { Ready::Input });
         }
+        self.set_apart()?;
         loop {
             let ready = match timeout {
                 Some(timeout) => self.reader.wait_timeout(timeout),
@@ -67,12 +90,14 @@ impl RingIn {
 
     /// Waits until there is more than was shown.
     pub(crate) fn fill(&mut self, watched: &[OwnedFd]) -> anyhow::Result<More> {
+        self.set_apart()?;
         let shown = self.reader.seen().len();
         loop {
             match self.reader.wait()? {
-                RingReady::More => {
+                RingReady::More if self.long.is_empty() => {
                     return Ok(More::Bytes(self.reader.data()?.len().saturating_sub(shown)));
                 }
+                RingReady::More => return Ok(More::Bytes(self.lengthen()?)),
                 RingReady::End => return Ok(More::End),
                 RingReady::Interrupted | RingReady::TimedOut => {
                     if is_any_gone(watched) {
@@ -81,6 +106,17 @@ impl RingIn {
                 }
             }
         }
+    }
+
+    /// Takes more of the long frame, and nothing behind it; how much.
+    fn lengthen(&mut self) -> anyhow::Result<usize> {
+        let missing = Decoder::wants(&self.long).saturating_sub(self.long.len());
+        let data = self.reader.data()?;
+        let taken = data.get(..missing).unwrap_or(data);
+        self.long.extend_from_slice(taken);
+        let taken = taken.len();
+        self.reader.consume(taken)?;
+        Ok(taken)
     }
 
     /// How many bytes wait, and how many fit.
@@ -103,16 +139,28 @@ impl RingOut {
         Ok(RingOut { writer: Some(writer) })
     }
 
-    /// Hands these bytes to the reader, as soon as there is room.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+    /// Lays these bytes where a busy reader finds them, as soon as there is room. One that sleeps
+    /// is left asleep until [`RingOut::flush`], or until it is worth it.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let Some(writer) = &mut self.writer else { return Err(OutputClosed.into()) };
-        loop {
-            match writer.write(bytes) {
-                // A signal: the stage drains on, so the bytes still have to go.
-                Err(Error::Interrupted) => {}
-                done => return done.map_err(detached),
+        for piece in bytes.chunks(PIECE_BYTES) {
+            loop {
+                match writer.reserve(piece.len()) {
+                    // A signal: the stage drains on, so the bytes still have to go.
+                    Err(Error::Interrupted) => {}
+                    Err(error) => return Err(detached(error)),
+                    Ok(room) => break room.copy_from_slice(piece),
+                }
             }
+            writer.publish(piece.len())?;
         }
+        Ok(())
+    }
+
+    /// Sees to it that the reader is awake for what has been put.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        let Some(writer) = &mut self.writer else { return Err(OutputClosed.into()) };
+        writer.flush().map_err(detached)
     }
 
     /// Fails if the reader has left, in order or not.

@@ -73,9 +73,11 @@ mod stub;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 pub use stub::{Reader, Waker, Writer};
 
-/// Capacity that tools ask for: over twice the largest frame (8 MiB and its header), so that a
-/// whole frame can be written while another is read.
-pub const CAPACITY_BYTES: usize = 32 << 20;
+/// Capacity that tools ask for: what is written is still in the processor's cache when it is read.
+/// Each position is written anew in every lap, so that 32 MiB cost three times as much a byte
+/// however little of it is full (`make bench-ring`). What is longer than half of it goes in
+/// pieces, and is for the reader to put together.
+pub const CAPACITY_BYTES: usize = 1 << 20;
 
 /// Largest capacity that either side accepts, in bytes.
 pub const CAPACITY_BYTES_MAX: usize = 1 << 32;
