@@ -15,6 +15,7 @@
 )]
 
 mod archive;
+mod chains;
 mod group;
 mod joints;
 mod kept;
@@ -55,4 +56,5 @@ const REPORTS: [Report; 6] = [
     ("live", live::report),
     ("restart", restart::report),
     ("joints", joints::report),
+    ("chains", chains::report),
 ];

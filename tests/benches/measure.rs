@@ -27,7 +27,12 @@ impl Spread {
     }
 
     pub(crate) fn median(&self) -> f64 {
-        self.0[self.0.len() / 2]
+        self.at(0.5)
+    }
+
+    /// The figure below which this share of them lies.
+    pub(crate) fn at(&self, share: f64) -> f64 {
+        self.0[(self.0.len() as f64 * share) as usize]
     }
 }
 

@@ -19,6 +19,8 @@ mod scenarios;
 mod exact;
 // The same over rings.
 mod rings;
+// What goes wrong with rings, and what pipes are asked for.
+mod joints;
 // Any stage killed at any moment, the chain started again: the same archive.
 mod kill;
 // The archive's own promises: kills, flipped bits, old archives written anew.

@@ -88,6 +88,8 @@ pub(crate) struct Roll<'a> {
     loudest: Vec<&'a Host>,
     slowest: Vec<&'a Host>,
     lost: Vec<&'a Host>,
+    /// Of a tool that tells copies: those that sent most of what had come before.
+    copiers: Vec<&'a Host>,
 }
 
 impl<'a> Roll<'a> {
@@ -103,6 +105,7 @@ impl<'a> Roll<'a> {
             loudest: most(hosts.iter(), |host| host.rate_milli),
             slowest: most(standing(HostState::Connected), lag),
             lost: most(standing(HostState::Dead), |host| host.failures.saturating_add(1)),
+            copiers: most(hosts.iter(), |host| host.copies),
         })
     }
 
@@ -134,6 +137,12 @@ impl<'a> Roll<'a> {
             let lost = named(&self.lost, |host| format!("({} tries)", count(host.failures)));
             lines.push(format!("dead {lost}"));
         }
+        if !self.copiers.is_empty() {
+            let copiers = named(&self.copiers, |host| {
+                format!("{} (first with {})", count(host.copies), count(host.first))
+            });
+            lines.push(format!("copies {copiers}"));
+        }
         lines.iter().map(|text| Line::of(rank, Paint::Dim, &format!("    {text}"))).collect()
     }
 }
@@ -159,10 +168,14 @@ fn per_second(host: &Host) -> f64 {
 
 /// A list of hosts for people; one of them may be picked.
 pub(crate) fn table(hosts: &[&Host], picked: Option<&str>, now_ns: u64, rank: u8) -> Vec<Line> {
-    let head = format!(
+    let mut head = format!(
         "    {:<NAME_CELLS$} {:<9} {:>7} {:>7} {:>6} {:>6} {:>5}",
         "host", "state", "in/s", "events", "lag", "last", "fails"
     );
+    let tells_copies = hosts.iter().any(|host| is_told_of_copies(host));
+    if tells_copies {
+        head.push_str(&format!(" {:>7} {:>7}", "first", "copies"));
+    }
     let row = |host: &&Host| {
         let skipped = host.name.chars().count().saturating_sub(NAME_CELLS);
         let name: String = host.name.chars().skip(skipped).collect();
@@ -189,6 +202,10 @@ pub(crate) fn table(hosts: &[&Host], picked: Option<&str>, now_ns: u64, rank: u8
                 short(host.failures)
             ),
         );
+        if tells_copies {
+            let copies = format!(" {:>7} {:>7}", short(host.first), short(host.copies));
+            line.push(Paint::Plain, &copies);
+        }
         line
     };
     let rows = hosts.iter().map(row);
@@ -201,7 +218,7 @@ pub(crate) fn about(host: &Host, now_ns: u64) -> Vec<(&'static str, String)> {
         0 => "never".into(),
         ns => format!("{} ago", span(now_ns.saturating_sub(ns))),
     };
-    vec![
+    let mut about = vec![
         ("host", host.name.clone()),
         ("state", word(host.state).into()),
         ("rate", format!("{} events/s of late", rate(per_second(host)))),
@@ -210,7 +227,17 @@ pub(crate) fn about(host: &Host, now_ns: u64) -> Vec<(&'static str, String)> {
         ("last event", since(host.last_event_ns)),
         ("lag", host.lag_ns.map_or("-".into(), |lag| format!("{} when received", span(lag)))),
         ("failures", format!("{} attempts in a row", count(host.failures))),
-    ]
+    ];
+    if is_told_of_copies(host) {
+        let [first, copies] = [host.first, host.copies].map(count);
+        about.push(("copies", format!("{copies} events, first of all with {first}")));
+    }
+    about
+}
+
+/// Whether its tool knows who was first, as dedupe does.
+pub(crate) fn is_told_of_copies(host: &Host) -> bool {
+    host.first > 0 || host.copies > 0
 }
 
 /// A host's state in a word.
@@ -233,14 +260,17 @@ pub(crate) struct Hosts<'a> {
     loudest: Vec<One<'a>>,
     slowest: Vec<One<'a>>,
     lost: Vec<One<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    copiers: Vec<One<'a>>,
 }
 
 impl<'a> From<Roll<'a>> for Hosts<'a> {
     fn from(roll: Roll<'a>) -> Self {
-        let Roll { connected, waiting, dead, refused, loudest, slowest, lost } = roll;
-        let [loudest, slowest, lost] =
-            [loudest, slowest, lost].map(|hosts| hosts.into_iter().map(One::from).collect());
-        Self { connected, waiting, dead, refused, loudest, slowest, lost }
+        let Roll { connected, waiting, dead, refused, .. } = roll;
+        let [loudest, slowest, lost, copiers] =
+            [roll.loudest, roll.slowest, roll.lost, roll.copiers]
+                .map(|hosts| hosts.into_iter().map(One::from).collect());
+        Self { connected, waiting, dead, refused, loudest, slowest, lost, copiers }
     }
 }
 
@@ -256,6 +286,8 @@ pub(crate) struct One<'a> {
     last_event_ns: Option<u64>,
     lag_ns: Option<u64>,
     failures: u64,
+    first: Option<u64>,
+    copies: Option<u64>,
 }
 
 impl<'a> From<&'a Host> for One<'a> {
@@ -271,6 +303,8 @@ impl<'a> From<&'a Host> for One<'a> {
             last_event_ns: known(host.last_event_ns),
             lag_ns: host.lag_ns,
             failures: host.failures,
+            first: is_told_of_copies(host).then_some(host.first),
+            copies: is_told_of_copies(host).then_some(host.copies),
         }
     }
 }
@@ -302,5 +336,29 @@ mod tests {
         assert_eq!(Order::Dead.first(hosts.iter(), 0), Vec::<&Host>::new());
         assert_eq!(Order::Dead.first(hosts.iter(), 100).len(), 11);
         assert!(Roll::of(&[]).is_none());
+    }
+
+    #[test]
+    fn who_sends_copies_and_who_is_first_is_shown_where_a_tool_knows_it() {
+        let text = |lines: Vec<Line>| {
+            let style = crate::style::Style { paint: false, unicode: false, cells: None };
+            let mut text = String::new();
+            lines.into_iter().for_each(|line| line.write(style, &mut text));
+            text
+        };
+        let mut hosts = vec![host("a", HostState::Connected, 1, None)];
+        assert!(!text(table(&[&hosts[0]], None, 0, 0)).contains("copies"));
+        assert!(!text(Roll::of(&hosts).unwrap().lines(0)).contains("copies"));
+        hosts.push(Host { first: 7, copies: 12, ..host("b", HostState::Connected, 1, None) });
+        let shown = text(table(&hosts.iter().collect::<Vec<_>>(), None, 0, 0));
+        assert!(shown.contains("first  copies") && shown.contains("      7      12"), "{shown}");
+        let roll = Roll::of(&hosts).unwrap();
+        assert!(text(roll.lines(0)).contains("copies b 12 (first with 7)"));
+        let json = serde_json::to_value(Hosts::from(roll)).unwrap();
+        assert_eq!(
+            (&json["copiers"][0]["first"], &json["copiers"][0]["copies"]),
+            (&7.into(), &12.into())
+        );
+        assert!(about(&hosts[1], 0).contains(&("copies", "12 events, first of all with 7".into())));
     }
 }

@@ -19,7 +19,7 @@
 //! | `refusals`, `unproved`, `counts`, `gauges` | the tool's own numbers by name; `refusals` and what was left `unproved` by rule |
 //! | `resident_bytes`, `cpu_ns` | memory and processor time of its process, or null |
 //! | `archive` | only of archive-pack: `path`, `free_bytes` there, `days_until_full` at the pace of this run (or null), `raw_bytes` of the events stored in this run, `stored_bytes` that they take, `saved_share` (or null) |
-//! | `hosts` | only of a tool that listens to many: `connected`, `waiting`, `dead`, `refused` are how many; `loudest`, `slowest` and `lost` (dead) five hosts each at most, as below |
+//! | `hosts` | only of a tool that listens to many: `connected`, `waiting`, `dead`, `refused` are how many; `loudest`, `slowest` and `lost` (dead), and of dedupe `copiers` (most copies), five hosts each at most, as below |
 //! | `latency`, `age` | `count`, `sum_ns`, `p50_ns`, `p99_ns`, `p999_ns` (null if nothing was counted) since the start: time in the tool, and time since receipt off the network |
 //! | `recent` | `seconds`, `events_in_per_s`, `events_out_per_s`, `refused_per_s`, `dropped_per_s`, `bytes_in_per_s`, `bytes_out_per_s`, `input_wait_share`, `output_wait_share`, `cores` (processor time, 1 is one core, or null), `latency`, `age`: between this round and the one before |
 //!
@@ -34,6 +34,7 @@
 //! | `seq`, `last_event_ns` | of the last event, and when it was received, unix ns; or null |
 //! | `lag_ns` | how old an event was lately when it was received, by its own time, or null |
 //! | `failures` | attempts to connect that failed since the last that did not |
+//! | `first`, `copies` | of dedupe: signed events that it was the first of all to send, and events of which one had come before; or null |
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use stats::{Histogram, Host, HostState, Kind};
 
 use crate::disk::Disk;
 use crate::health::Health;
-use crate::hosts::word;
+use crate::hosts::{is_told_of_copies, word};
 use crate::pipeline::Plan;
 use crate::sample::Stage;
 
@@ -214,9 +214,22 @@ const HOSTS: &[Figure<Host>] = &[
     ("sovereign_host_events_total", "counter", "Events of a host handed on.", |host| {
         Some(host.events as f64)
     }),
+    (
+        "sovereign_host_first_total",
+        "counter",
+        "Signed events that a host was the first to send, as dedupe saw them.",
+        |host| is_told_of_copies(host).then_some(host.first as f64),
+    ),
+    (
+        "sovereign_host_copies_total",
+        "counter",
+        "Events of a host of which one had come before, as dedupe saw them.",
+        |host| is_told_of_copies(host).then_some(host.copies as f64),
+    ),
 ];
 
-/// How many hosts stand how, and of each how late its events came and how many there were.
+/// How many hosts stand how, and of each how late its events came, how many there were, and how
+/// many of them others had sent before.
 fn hosts(page: &mut Page, plan: &Plan) {
     let taps = || plan.stages.iter().filter(|stage| !stage.page.hosts.is_empty());
     page.family("sovereign_hosts", "gauge", "Hosts of pds-tap, by state.");

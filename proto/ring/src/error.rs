@@ -57,7 +57,7 @@ pub enum Error {
     },
 
     /// There is a writer, or a reader, of this ring already.
-    #[error("ring:{name} has a {side} already: {}", holder(*pid))]
+    #[error("ring:{name} has a {side} already: {}", holder(*pid, tool.as_deref()))]
     Busy {
         /// The ring.
         name: Box<str>,
@@ -65,6 +65,8 @@ pub enum Error {
         side: Side,
         /// The process that holds it, if it has said so.
         pid: Option<u32>,
+        /// What that process is called, in at most 15 bytes.
+        tool: Option<Box<str>>,
     },
 
     /// The memory for the ring could not be had, all of it, at the start.
@@ -272,6 +274,10 @@ impl std::fmt::Display for Word {
     }
 }
 
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "a process that has just started".to_owned(), |pid| format!("process {pid}"))
+fn holder(pid: Option<u32>, tool: Option<&str>) -> String {
+    match (pid, tool) {
+        (Some(pid), Some(tool)) => format!("process {pid} ({tool})"),
+        (Some(pid), None) => format!("process {pid}"),
+        (None, _) => "a process that has just started".to_owned(),
+    }
 }

@@ -37,7 +37,9 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Busy { name: place.name.clone(), side, pid: holder(&path) });
+                    let pid = holder(&path);
+                    let tool = pid.and_then(tool);
+                    return Err(Error::Busy { name: place.name.clone(), side, pid, tool });
                 }
                 Err(TryLockError::Error(source)) => return Err(at(source)),
             }
@@ -76,6 +78,12 @@ fn holder(path: &Path) -> Option<u32> {
         std::thread::sleep(Duration::from_millis(5));
     }
     None
+}
+
+/// What that process is called, as the system has it.
+fn tool(pid: u32) -> Option<Box<str>> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().into())
 }
 
 fn read_pid(path: &Path) -> Option<u32> {

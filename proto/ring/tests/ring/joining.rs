@@ -40,16 +40,16 @@ fn a_second_writer_and_a_second_reader_are_told_who_is_there() {
     until("the joint", || directory.writer_has_joined());
     assert_eq!(directory.files(), ["ring-joint.reader", "ring-joint.writer"]);
     for _ in 0..3 {
-        let refused = second_reader().unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            format!("ring:joint has a reader already: process {}", reader.pid())
-        );
-        let refused = second_writer().unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            format!("ring:joint has a writer already: process {}", writer.pid())
-        );
+        for (refused, side, holder) in [
+            (second_reader().unwrap_err(), "reader", reader.pid()),
+            (second_writer().unwrap_err(), "writer", writer.pid()),
+        ] {
+            // The other processes are this test's own program.
+            let tool = std::fs::read_to_string(format!("/proc/{holder}/comm")).unwrap();
+            let said =
+                format!("ring:joint has a {side} already: process {holder} ({})", tool.trim());
+            assert_eq!(refused.to_string(), said);
+        }
     }
     // Those who hold it notice nothing of that.
     reader.kill();

@@ -1,0 +1,258 @@
+//! Joints that go wrong, between real stages; and how few system calls pass many frames.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use e2e::{tool, wait_until};
+use frame::host::Role;
+use frame::{Header, HostId, Kind};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::text;
+
+/// What every tool asks for.
+const PIPE_BYTES: i32 = 1 << 20;
+
+/// A kind that every tool passes on as it is.
+const UNKNOWN: Kind = Kind(99);
+
+/// A child that does not outlive its test.
+struct Stage(Child);
+
+impl Stage {
+    fn start(command: &mut Command) -> Stage {
+        Stage(command.spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
+    }
+
+    /// Its exit code and what it said, if that was piped.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr.read_to_string(&mut said).unwrap();
+        }
+        (self.0.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A tool whose rings are in this folder.
+fn ringing(name: &str, folder: &Path, args: &[&str]) -> Command {
+    let mut command = tool(name);
+    command.env("XDG_RUNTIME_DIR", folder).args(args).stderr(Stdio::piped());
+    command.stdout(Stdio::null());
+    command
+}
+
+/// Waits until that side of the ring says who it is.
+fn until_held(folder: &Path, side: &str, stage: &Stage) {
+    let path = folder.join("sovereign").join(format!("ring-a.{side}"));
+    let pid = format!("{}\n", stage.0.id());
+    wait_until("a side of the ring", || std::fs::read_to_string(&path).is_ok_and(|it| it == pid));
+}
+
+/// A stream of frames of these lengths, without an end.
+fn stream(lengths: impl IntoIterator<Item = usize>) -> Vec<u8> {
+    let mut bytes = frame::MAGIC.to_vec();
+    frame::host::put(&mut bytes, HostId(1), Role::Pds, "pds.example.com").unwrap();
+    for (seq, length) in lengths.into_iter().enumerate() {
+        let header = Header { seq: seq as u64, host: HostId(1), ..Header::new(UNKNOWN, 1) };
+        let body: Vec<u8> = (0..length).map(|at| (at * 31 + seq) as u8).collect();
+        frame::put(&mut bytes, &header, &body).unwrap();
+    }
+    bytes
+}
+
+fn end() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::put(&mut bytes, &Header::new(Kind::END, 1), b"").unwrap();
+    bytes
+}
+
+#[test]
+fn two_of_a_side_are_refused_and_told_who_is_there_and_the_dead_hold_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.frames");
+    std::fs::write(&input, [stream([10]), end()].concat()).unwrap();
+    let writer = || ringing("dedupe", folder.path(), &[text(&input), "--out", "ring:a"]);
+    let reader = || ringing("car-extract", folder.path(), &["ring:b"]);
+
+    let first = Stage::start(&mut writer());
+    until_held(folder.path(), "writer", &first);
+    let (code, said) = Stage::start(&mut writer()).end();
+    assert_eq!(code, Some(1), "{said}");
+    let holder = format!("ring:a has a writer already: process {} (dedupe)", first.0.id());
+    assert!(said.contains(&holder), "{said}");
+
+    let waiting = Stage::start(&mut reader());
+    let path = folder.path().join("sovereign/ring-b.reader");
+    let pid = format!("{}\n", waiting.0.id());
+    wait_until("the reader", || std::fs::read_to_string(&path).is_ok_and(|it| it == pid));
+    let (code, said) = Stage::start(&mut reader()).end();
+    assert_eq!(code, Some(1), "{said}");
+    let holder = format!("ring:b has a reader already: process {} (car-extract)", waiting.0.id());
+    assert!(said.contains(&holder), "{said}");
+
+    // Killed while it waits: its socket stays behind, and is nobody's.
+    let socket = folder.path().join("sovereign/ring-a.sock");
+    wait_until("the socket", || socket.exists());
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.end().0, None);
+    assert!(socket.exists());
+    let late = Stage::start(&mut ringing("car-extract", folder.path(), &["ring:a"]));
+    let next = Stage::start(&mut writer());
+    let ended = [next.end(), late.end()];
+    assert!(ended.iter().all(|(code, _)| *code == Some(0)), "{ended:?}");
+}
+
+#[test]
+fn no_memory_for_a_ring_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.frames");
+    std::fs::write(&input, [stream([10]), end()].concat()).unwrap();
+    let mut limited = Command::new("sh");
+    // In blocks of 512 bytes: enough for all but the ring.
+    limited.args(["-c", "ulimit -f 1024; exec \"$0\" \"$@\""]).arg(e2e::bin("dedupe"));
+    limited.args([text(&input), "--out", "ring:a"]).env("XDG_RUNTIME_DIR", folder.path());
+    limited.stdout(Stdio::null()).stderr(Stdio::piped());
+    let (code, said) = Stage::start(&mut limited).end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("ring:a: no memory for a ring of"), "{said}");
+}
+
+#[test]
+fn a_reader_that_stops_holds_all_up_and_frames_longer_than_the_ring_come_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.frames");
+    // Around half the ring, which is what it shows in one piece; the ring; the limit of a frame.
+    let half = ring_bytes() / 2 - frame::HEADER_BYTES;
+    let long = [half, half + 1, 10, 2 * half, 3 * half + 7, frame::PAYLOAD_BYTES_MAX, 0];
+    let lengths = (0..2_000).map(|_| 5_400).chain(long).chain((0..500).map(|_| 200));
+    let bytes = stream(lengths.clone().chain(lengths));
+
+    let args = ["ring:a", "--out", text(&output)];
+    let reader = Stage::start(&mut ringing("car-extract", folder.path(), &args));
+    let mut writer = ringing("dedupe", folder.path(), &["--out", "ring:a"]);
+    let mut writer = Stage::start(writer.stdin(Stdio::piped()));
+    let mut to = writer.0.stdin.take().unwrap();
+    let fed = AtomicUsize::new(0);
+    let (go_on, stopped) = std::sync::mpsc::channel();
+    let (fed, bytes) = (&fed, &bytes);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for (n, piece) in bytes.chunks(100_000).enumerate() {
+                if n == 50 {
+                    stopped.recv().unwrap();
+                }
+                to.write_all(piece).unwrap();
+                fed.fetch_add(piece.len(), Ordering::Relaxed);
+            }
+            to.write_all(&end()).unwrap();
+            drop(to);
+        });
+        wait_until("frames through the ring", || {
+            output.metadata().is_ok_and(|file| file.len() > 1 << 20)
+        });
+        reader.signal(Signal::SIGSTOP);
+        go_on.send(()).unwrap();
+        wait_until("the joints to be full", || {
+            let before = fed.load(Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(200));
+            before > 0 && before == fed.load(Ordering::Relaxed)
+        });
+        // What ring, pipe and buffers hold is less than half of it: the source is held up.
+        assert!(fed.load(Ordering::Relaxed) < bytes.len() / 2);
+        reader.signal(Signal::SIGCONT);
+    });
+    let ended = [writer.end(), reader.end()];
+    assert!(ended.iter().all(|(code, _)| *code == Some(0)), "{ended:?}");
+    let came = std::fs::read(&output).unwrap();
+    let (came, last) = came.split_at(came.len() - frame::HEADER_BYTES);
+    assert!(came == &bytes[..], "{} bytes came of {}", came.len(), bytes.len());
+    assert_eq!(last[4], Kind::END.0);
+}
+
+/// What a tool makes its rings of.
+fn ring_bytes() -> usize {
+    1 << 20
+}
+
+/// How many system calls a process has made to read, and to write.
+fn calls(stage: &Stage) -> [u64; 2] {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", stage.0.id())).unwrap();
+    ["syscr: ", "syscw: "].map(|name| {
+        io.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap()
+    })
+}
+
+fn size(pipe: impl std::os::fd::AsFd) -> i32 {
+    fcntl(pipe, FcntlArg::F_GETPIPE_SZ).unwrap()
+}
+
+#[test]
+fn every_stage_asks_for_wide_pipes_and_passes_many_frames_in_a_call() {
+    const FRAMES: usize = 20_000;
+    let bytes = stream((0..FRAMES).map(|_| 200));
+    let export = e2e::fixture("refnet/plc-export.jsonl");
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("did.idx");
+    let build = ["--ops", text(&export), "--out", text(&index)];
+    e2e::Chain::new().stage("index-build", &build).succeed();
+    let second = folder.path().join("second.frames");
+    let stages: [(&str, &[&str]); 6] = [
+        ("dedupe", &["--window", "1000"]),
+        ("car-extract", &[]),
+        ("sig-verify", &["--index", text(&index)]),
+        ("frame-split", &["--by", "did", "--out", "-", text(&second)]),
+        ("frame-merge", &["-"]),
+        ("frame-meter", &[]),
+    ];
+    for (name, args) in stages {
+        let (stdin, mut to): (PipeReader, PipeWriter) = std::io::pipe().unwrap();
+        let (from, stdout) = std::io::pipe().unwrap();
+        let errors = File::create(folder.path().join(name)).unwrap();
+        let mut command = tool(name);
+        command.args(args).stdin(stdin).stdout(stdout).stderr(errors);
+        let stage = Stage::start(&mut command);
+        drop(command);
+        wait_until(&format!("{name}: wide pipes"), || {
+            size(&to) == PIPE_BYTES && size(&from) == PIPE_BYTES
+        });
+        let before = calls(&stage);
+        let mut from = from;
+        std::thread::scope(|scope| {
+            scope.spawn(|| to.write_all(&bytes).unwrap());
+            // Without an end the stage stays there to be asked.
+            let mut came = vec![0; bytes.len()];
+            from.read_exact(&mut came).unwrap();
+            assert!(came == bytes, "{name}");
+        });
+        let after = calls(&stage);
+        // A page of a pipe is 20 such frames. One by one there would be as many calls as frames.
+        for (before, after, what) in [(before[0], after[0], "read"), (before[1], after[1], "write")]
+        {
+            let calls = after - before;
+            assert!(calls <= FRAMES as u64 / 10, "{name}: {calls} to {what} {FRAMES} frames");
+        }
+        to.write_all(&end()).unwrap();
+        drop(to);
+        std::io::copy(&mut from, &mut std::io::sink()).unwrap();
+        let (code, _) = stage.end();
+        assert_eq!(code, Some(0), "{name}");
+    }
+}
