@@ -49,7 +49,7 @@ fn main() {
 type Report = (&'static str, fn(&Streams));
 
 /// All of them, in order.
-const REPORTS: [Report; 6] = [
+const REPORTS: [Report; 7] = [
     ("stages", stages::report),
     ("archive", archive::report),
     ("kept", kept::report),

@@ -51,7 +51,7 @@ pub(crate) fn seal(
         }
     };
     // Before the segment has its name: where it is, they are.
-    derived::make::of_log(folder, &image, &key.0)?;
+    derived::make::of_log(folder, &image, &key.0, &mut known.small)?;
     folder.publish(&unfinished, &path)?;
     known.sealed(number, &holdings.accounts.dids, ends);
     disk::remove(&log)?;

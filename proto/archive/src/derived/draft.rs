@@ -33,6 +33,7 @@ pub(crate) struct Given<'a> {
 }
 
 /// What is derived so far.
+#[derive(Debug)]
 pub(crate) struct Draft {
     key: [u8; 32],
     pub(crate) segment: u32,
@@ -45,6 +46,7 @@ pub(crate) struct Draft {
     places: HashMap<u64, (Host, u32, u64)>,
 }
 
+#[derive(Debug)]
 struct Account {
     number: u32,
     leaf: Option<u64>,

@@ -60,10 +60,16 @@ impl Known for Earlier {
     }
 }
 
-/// Makes what is derived of a log that is being sealed. Damage of what is there already is left to
-/// who repairs; until then readers do without.
-pub(crate) fn of_log(folder: &Folder, image: &LogImage, key: &[u8; 32]) -> Result<(), Error> {
-    skip_damage(of_log_or_damage(folder, image, key))
+/// Makes what is derived of a log that is being sealed. `small` are the drafts of the segments before
+/// it that have no files yet, as this left them. Damage of what is there already is left to who
+/// repairs; until then readers do without.
+pub(crate) fn of_log(
+    folder: &Folder,
+    image: &LogImage,
+    key: &[u8; 32],
+    small: &mut Vec<Draft>,
+) -> Result<(), Error> {
+    skip_damage(of_log_or_damage(folder, image, key, small))
 }
 
 fn skip_damage(result: Result<(), Error>) -> Result<(), Error> {
@@ -73,10 +79,15 @@ fn skip_damage(result: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-fn of_log_or_damage(folder: &Folder, image: &LogImage, key: &[u8; 32]) -> Result<(), Error> {
+fn of_log_or_damage(
+    folder: &Folder,
+    image: &LogImage,
+    key: &[u8; 32],
+    small: &mut Vec<Draft>,
+) -> Result<(), Error> {
     let number = image.head.number;
     let segments = sealed_before(folder, number)?;
-    let known = catch_up(folder, &segments, number, key)?;
+    let mut known = catch_up(folder, &segments, number, key, std::mem::take(small))?;
     let before = known.end_before(folder, number)?;
     let mut draft = Draft::new(key, number, image.head.first, before.as_ref());
     of_image(&mut draft, &known, image)?;
@@ -84,6 +95,9 @@ fn of_log_or_damage(folder: &Folder, image: &LogImage, key: &[u8; 32]) -> Result
     let settled = Settled::of(image.marks(&mut hosts)?.named(&hosts));
     if is_large(&draft, number) {
         known.drafts.iter().chain([&draft]).try_for_each(|draft| write(folder, draft, &settled))?;
+    } else {
+        known.drafts.push(draft);
+        *small = known.drafts;
     }
     Ok(())
 }
@@ -152,13 +166,14 @@ pub(crate) fn notes_before(
 }
 
 /// Makes what is derived of the segments that have no files: all, in an archive that an older version
-/// wrote; else at most three small ones, which need none yet. What it finds is what segment `newest`,
-/// that comes behind them, has to know.
+/// wrote; else at most three small ones, which need none yet, and are not gone through if they are
+/// those of `small`. What it finds is what segment `newest`, that comes behind them, has to know.
 fn catch_up(
     folder: &Folder,
     segments: &[u32],
     newest: u32,
     key: &[u8; 32],
+    small: Vec<Draft>,
 ) -> Result<Earlier, Error> {
     let files = Files::list(folder)?;
     // A kill may have left some files of a segment. One that is missing before others is lost, and made
@@ -169,6 +184,9 @@ fn catch_up(
     left.reverse();
     let before = segments.get(..segments.len() - left.len()).unwrap_or_default();
     let known = Earlier::open(folder, &files, before)?;
+    if small.iter().map(|draft| draft.segment).eq(left.iter().copied()) {
+        return Ok(Earlier { drafts: small, ..known });
+    }
     let left = left.into();
     let mut wanting = Wanting { folder, key, segments, newest, known, left, under_way: None };
     let Some(first) = wanting.next()? else { return Ok(wanting.known) };
@@ -476,7 +494,7 @@ pub(crate) fn repair(folder: &Folder, key: &[u8; 32]) -> Result<Vec<Damage>, Err
     }
     // Of an archive without files this makes them.
     let newest = segments.last().copied().unwrap_or(0);
-    catch_up(folder, &segments, newest, key)?;
+    catch_up(folder, &segments, newest, key, Vec::new())?;
     Ok(damage)
 }
 
