@@ -21,6 +21,12 @@ pub(crate) fn document(did: &str, body: &[u8]) -> Option<Identity> {
     Some(Identity { key, pds: document.pds.as_deref().and_then(pds_of), periods: Vec::new() })
 }
 
+/// Whether this is a document that says whose it is, and it is another's.
+pub(crate) fn is_anothers(did: &str, body: &[u8]) -> bool {
+    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    document.is_some_and(|it| it.get("id").and_then(|id| id.as_str()).is_some_and(|id| id != did))
+}
+
 /// Reads an audit log of `did`, as `/DID/log/audit` gives it; `None` if it is none, or another's.
 pub(crate) fn log(did: &str, body: &[u8]) -> Option<Identity> {
     let did = PlcDid::parse(did)?;

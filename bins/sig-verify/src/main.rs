@@ -17,6 +17,7 @@ mod pds;
 mod resume;
 mod state;
 
+mod budget;
 mod directory;
 mod identity;
 mod known;

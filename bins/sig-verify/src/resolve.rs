@@ -16,6 +16,7 @@ use anyhow::Context;
 use didindex::PlcDid;
 use net::http::Client;
 
+use crate::budget::Budget;
 use crate::directory;
 use crate::identity::Identity;
 use crate::queue::{Job, Next, Queue};
@@ -99,6 +100,8 @@ pub(crate) struct Resolver {
     asked: HashSet<Box<str>>,
     answered: u64,
     allow_private: bool,
+    /// Of questions to hosts of did:web.
+    budget: Budget,
 }
 
 impl Resolver {
@@ -133,6 +136,7 @@ impl Resolver {
             asked: HashSet::new(),
             answered: 0,
             allow_private: upstream.allow_private,
+            budget: Budget::new(Instant::now()),
         })
     }
 
@@ -151,7 +155,11 @@ impl Resolver {
         }
         match self.source(&question.did) {
             Some(Source::Plc) => self.plc.ask(question),
-            Some(Source::Web) if self.web.waiting() < WEB_QUESTIONS_MAX => self.web.ask(question),
+            Some(Source::Web)
+                if self.web.waiting() < WEB_QUESTIONS_MAX && self.budget.takes(&question.did) =>
+            {
+                self.web.ask(question);
+            }
             Some(Source::Web) => self.say(question, Answer::Silence),
             None => self.say(question, Answer::Missing),
         }
@@ -331,6 +339,13 @@ impl Desk {
 
     fn document(&self, did: &str, url: &str, gone: Answer) -> Result<Answer, Undecided> {
         match self.get(url, DOCUMENT_BYTES_MAX)? {
+            // A host of did:web speaks for itself: if it says that it is somebody else, this account
+            // is nobody. A directory that gives another's document has made a mistake.
+            Reply::Body(body)
+                if PlcDid::parse(did).is_none() && directory::is_anothers(did, &body) =>
+            {
+                Ok(Answer::Missing)
+            }
             Reply::Body(body) => directory::document(did, &body).map(Answer::Found).ok_or(None),
             Reply::Missing => Ok(Answer::Missing),
             Reply::Gone => Ok(gone),

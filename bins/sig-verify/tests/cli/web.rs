@@ -90,6 +90,9 @@ fn no_such_page_is_an_answer() {
         let expected = ("refused no-identity".to_owned(), 1);
         assert_eq!(answered(|_| vec![Reply::Status(status)], &[]), expected, "{status}");
     }
+    // Nor is a document that says that it is another's: the host speaks for itself.
+    let others = |_: &str| vec![document("did:web:example.com", &multikey("#atproto", &secret()))];
+    assert_eq!(answered(others, &[]), ("refused no-identity".to_owned(), 1));
 }
 
 #[test]
@@ -103,10 +106,10 @@ fn what_is_no_answer_decides_nothing() {
     let good = |did: &str| document(did, &multikey("#atproto", &secret()));
     let (verdict, asked) = answered(|did| vec![Reply::Status(503), good(did)], &[]);
     assert_eq!((verdict.as_str(), asked), ("ok", 2));
-    // Another's document, none at all, one that is too long.
-    let others = |_: &str| vec![good("did:web:example.com")];
-    assert_eq!(answered(others, &[]).0, no_answer);
-    assert_eq!(answered(|_| vec![Reply::Json("<html>".into())], &[]).0, no_answer);
+    // No document at all, one that does not say whose it is, one that is too long.
+    for none in ["<html>", "{}", "[]"] {
+        assert_eq!(answered(|_| vec![Reply::Json(none.into())], &[]).0, no_answer, "{none}");
+    }
     let long = |did: &str| {
         let Reply::Json(document) = good(did) else { panic!("no document") };
         vec![Reply::Json(document + &" ".repeat(256 << 10))]

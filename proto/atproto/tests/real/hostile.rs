@@ -49,6 +49,7 @@ fn feed(bytes: &[u8]) {
     event::fuzz_event(bytes);
     car::fuzz_car(bytes);
     mst::fuzz_mst(bytes);
+    mst::fuzz_undo(bytes);
     commit::fuzz_commit(bytes);
     let _ = loose::walk(bytes);
     let _ = spans::read(bytes, 1 << 20).map(Iterator::count);
