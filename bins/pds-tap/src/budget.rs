@@ -111,7 +111,7 @@ impl Crowd {
     /// # Errors
     /// It has none.
     pub(crate) fn has_room(&self, endpoint: &Endpoint) -> Result<(), Crowded> {
-        let Some(domain) = registrable(endpoint) else { return Ok(()) };
+        let Some(domain) = domain(endpoint) else { return Ok(()) };
         let limit = self.limits.domain();
         let count = self.domains.get(domain).copied().unwrap_or(0);
         if limit > 0 && count >= limit {
@@ -131,7 +131,7 @@ impl Crowd {
         if limit > 0 && self.addresses.get(&address).is_some_and(|count| *count >= limit) {
             return Err(Crowded::Address { address, limit });
         }
-        let domain: Option<Box<str>> = registrable(endpoint).map(Into::into);
+        let domain: Option<Box<str>> = self::domain(endpoint).map(Into::into);
         *self.addresses.entry(address).or_default() += 1;
         if let Some(domain) = &domain {
             *self.domains.entry(domain.clone()).or_default() += 1;
@@ -157,25 +157,9 @@ fn one_less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
     }
 }
 
-/// The part of a name that somebody registered: what is below a public suffix of ICANN's. Suffixes
-/// that companies let others register below are counted with the company, because nothing is paid
-/// for those. `None` for addresses and names without a suffix.
-fn registrable(endpoint: &Endpoint) -> Option<&str> {
-    if endpoint.address().is_some() {
-        return None;
-    }
-    let mut rest = endpoint.host.as_str();
-    let mut suffix = psl::suffix(rest.as_bytes())?;
-    while suffix.typ() == Some(psl::Type::Private) {
-        // The suffix itself is what was registered: judge it without its first label.
-        let text = std::str::from_utf8(suffix.as_bytes()).ok()?;
-        rest = text;
-        suffix = psl::suffix(text.split_once('.')?.1.as_bytes())?;
-    }
-    let below = rest.len().checked_sub(suffix.as_bytes().len() + 1)?;
-    let label = rest.get(..below)?.rfind('.').map_or(0, |dot| dot + 1);
-    let tail = rest.len() - label;
-    endpoint.host.get(endpoint.host.len() - tail..)
+/// The registrable domain of a host that has a name.
+fn domain(endpoint: &Endpoint) -> Option<&str> {
+    endpoint.address().is_none().then(|| net::registrable(&endpoint.host)).flatten()
 }
 
 /// What one customer has: an IPv4 address, or an IPv6 network of 64 bits.
@@ -205,20 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn a_registrable_domain_is_below_a_suffix_of_icann() {
-        for (name, domain) in [
-            ("pds.example.com", Some("example.com")),
-            ("example.com", Some("example.com")),
-            ("a.b.example.co.uk", Some("example.co.uk")),
-            ("morel.us-east.host.bsky.network", Some("bsky.network")),
-            ("someone.github.io", Some("github.io")),
-            ("a.someone.github.io", Some("github.io")),
-            ("com", None),
-            ("127.0.0.1:5", None),
-            ("[::1]:5", None),
-        ] {
-            assert_eq!(registrable(&host(name)), domain, "{name}");
-        }
+    fn an_address_is_below_no_domain() {
+        assert_eq!(domain(&host("pds.example.com:444")), Some("example.com"));
+        assert_eq!(domain(&host("127.0.0.1:5")), None);
+        assert_eq!(domain(&host("[::1]:5")), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use net::registrable;
+
 /// Questions a minute about names below one domain.
 const QUESTIONS_MAX: u32 = 120;
 
@@ -50,38 +52,9 @@ impl Budget {
     }
 }
 
-/// The part of a name that somebody registered: one label below a public suffix of ICANN's. What
-/// companies let others register below names of theirs, for nothing, is counted with the company.
-fn registrable(name: &str) -> Option<&str> {
-    let labels = || name.match_indices('.').map(|(at, _)| at + 1).chain([0]);
-    let is_icann = |from: usize| {
-        let suffix = psl::suffix(name.get(from..)?.as_bytes())?;
-        (suffix.typ() == Some(psl::Type::Icann)).then_some(suffix.as_bytes().len())
-    };
-    // The longest suffix that is ICANN's, whichever label it is looked for at.
-    let suffix = labels().filter_map(is_icann).max()?;
-    let below = name.len().checked_sub(suffix + 1)?;
-    let label = name.get(..below)?.rfind('.').map_or(0, |dot| dot + 1);
-    name.get(label..)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_registered_is_below_a_suffix_of_icann() {
-        for (name, domain) in [
-            ("example.com", Some("example.com")),
-            ("a.b.example.com", Some("example.com")),
-            ("a.example.co.uk", Some("example.co.uk")),
-            ("somebody.github.io", Some("github.io")),
-            ("a.somebody.workers.dev", Some("workers.dev")),
-            ("com", None),
-        ] {
-            assert_eq!(registrable(name), domain, "{name}");
-        }
-    }
 
     #[test]
     fn one_domain_has_so_many_questions_a_minute_and_others_have_theirs() {

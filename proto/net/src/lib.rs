@@ -18,6 +18,7 @@ pub mod address;
 #[cfg(test)]
 mod authority;
 pub mod dns;
+mod domain;
 mod error;
 pub mod host;
 pub mod http;
@@ -26,6 +27,7 @@ mod txt;
 pub mod ws;
 
 pub use address::Policy;
+pub use domain::registrable;
 pub use error::Error;
 pub use host::{Endpoint, canonical_host};
 pub use txt::TxtResolver;
