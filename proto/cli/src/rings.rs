@@ -49,10 +49,11 @@ impl RingIn {
         Ok(())
     }
 
-    /// Puts what is there of a long frame apart, so that there is room for the rest of it.
+    /// Puts what was shown of a long frame apart, so that there is room for the rest of it. What has
+    /// come since is not looked at: with it there may be more than can be waited on.
     fn set_apart(&mut self) -> anyhow::Result<()> {
         let half = self.reader.capacity() / 2;
-        if self.long.is_empty() && Decoder::wants(self.reader.data()?) as u64 > half {
+        if self.long.is_empty() && Decoder::wants(self.reader.seen()) as u64 > half {
             self.long.extend_from_slice(self.reader.seen());
             self.reader.consume(self.long.len())?;
         }
