@@ -15,10 +15,22 @@ const REPAIR_WAIT: Duration = Duration::from_secs(60);
 /// How often it looks.
 const REPAIR_LOOK: Duration = Duration::from_millis(10);
 
+/// A lock that is let go of in so many words: a process that is being started at this moment has the
+/// descriptor too, until it runs its program.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing it does the same, a little later.
+        let _ = self.0.unlock();
+    }
+}
+
 /// The right to write an archive, as long as it lives.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
-    _file: File,
+    _held: Held,
 }
 
 impl WriterLock {
@@ -38,7 +50,7 @@ impl WriterLock {
         }
         // The pid is for people. A disk too full to hold it is met again at the first write.
         let _ = file.set_len(0).and_then(|()| file.write_all(pid_line().as_bytes()));
-        Ok(WriterLock { _file: file })
+        Ok(WriterLock { _held: Held(file) })
     }
 }
 
@@ -49,7 +61,7 @@ fn pid_line() -> String {
 /// Held by a writer from before it changes anything until the archive is whole again.
 #[derive(Debug)]
 pub(crate) struct RepairLock {
-    _file: File,
+    _held: Held,
 }
 
 impl RepairLock {
@@ -58,7 +70,7 @@ impl RepairLock {
         let path = folder.repair();
         let file = open(&path)?;
         file.lock().map_err(|source| Error::io(&path, "lock", source))?;
-        Ok(RepairLock { _file: file })
+        Ok(RepairLock { _held: Held(file) })
     }
 
     /// Waits until no writer is repairing. The guard keeps a writer from beginning to.
@@ -74,7 +86,7 @@ impl RepairLock {
         let begun = Instant::now();
         loop {
             match file.try_lock_shared() {
-                Ok(()) => return Ok(Some(RepairLock { _file: file })),
+                Ok(()) => return Ok(Some(RepairLock { _held: Held(file) })),
                 Err(TryLockError::WouldBlock) if begun.elapsed() < wait => {
                     std::thread::sleep(REPAIR_LOOK);
                 }
