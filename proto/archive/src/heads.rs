@@ -186,17 +186,7 @@ impl Heads {
                         break;
                     }
                     self.scanned += 1;
-                    let given = Given {
-                        ordinal: 0,
-                        n: event.n,
-                        host: event.from,
-                        epoch: event.epoch,
-                        seq: event.seq,
-                        time_ns: event.time_ns,
-                        body: event.body,
-                        verdict: event.verdict(),
-                    };
-                    draft.event(&Nobody, &given)?;
+                    draft.event(&Nobody, &Given::of(0, &event))?;
                 }
                 Some(Found::Note(note)) if note.before <= end => {
                     draft.note(&Nobody, note.before, &note.frame())?;

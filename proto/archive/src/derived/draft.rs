@@ -32,6 +32,22 @@ pub(crate) struct Given<'a> {
     pub(crate) verdict: Option<&'a [u8]>,
 }
 
+impl<'a> Given<'a> {
+    /// One that a reader has read.
+    pub(crate) fn of(ordinal: u32, event: &'a crate::Event<'a>) -> Given<'a> {
+        Given {
+            ordinal,
+            n: event.n,
+            host: event.from,
+            epoch: event.epoch,
+            seq: event.seq,
+            time_ns: event.time_ns,
+            body: event.body,
+            verdict: event.verdict(),
+        }
+    }
+}
+
 /// What is derived so far.
 #[derive(Debug)]
 pub(crate) struct Draft {

@@ -283,16 +283,7 @@ impl Wanting<'_> {
         let Some(here) = self.under_way.as_mut().filter(|here| event.n >= here.next) else {
             return Ok(());
         };
-        let given = Given {
-            ordinal: here.ordinal(event.n),
-            n: event.n,
-            host: event.from,
-            epoch: event.epoch,
-            seq: event.seq,
-            time_ns: event.time_ns,
-            body: event.body,
-            verdict: event.verdict(),
-        };
+        let given = Given::of(here.ordinal(event.n), event);
         here.next = event.n + 1;
         here.draft.event(&self.known, &given)
     }
