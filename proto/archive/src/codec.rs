@@ -62,6 +62,8 @@ pub(crate) const BLOCK_BYTES_FULL: usize = 3 << 20;
 pub(crate) const BLOCK_BYTES_LIMIT: usize = 4 << 20;
 /// No block is larger when it is decoded: one event at its limit on top of a nearly full block.
 pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 20;
+/// What a block is decoded to has a multiple of this.
+const ROOM_BYTES: usize = 1 << 18;
 /// How often a block is begun again without the events that did not come back.
 const TRIES: usize = 8;
 
@@ -77,7 +79,7 @@ pub(crate) struct Given<'a> {
     pub(crate) sections: &'a [u8],
     pub(crate) body: &'a [u8],
     /// With the first event of an account: what an earlier segment ended with for it.
-    pub(crate) base: Option<&'a Base>,
+    pub(crate) base: Option<&'a Arc<Base>>,
 }
 
 /// What is known of an event before its block is decoded.
@@ -86,7 +88,7 @@ pub(crate) struct Meta<'a> {
     pub(crate) did: &'a str,
     pub(crate) seq: u64,
     /// As in [`Given`].
-    pub(crate) base: Option<&'a Base>,
+    pub(crate) base: Option<&'a Arc<Base>>,
 }
 
 /// An event that was decoded.
@@ -240,13 +242,26 @@ impl Block {
         Some(Plain { sections: self.raw.get(sections.clone())?, body: self.raw.get(body.clone())? })
     }
 
+    /// The memory that its events were in.
+    pub(crate) fn into_room(self) -> Vec<u8> {
+        self.raw
+    }
+
     /// What it takes in memory, nearly.
     pub(crate) fn bytes(&self) -> usize {
-        self.raw.len() + self.spans.len() * size_of::<(Range<usize>, Range<usize>)>()
+        block_bytes(self.raw.len(), self.spans.len())
     }
 }
 
+/// What a block takes in memory, nearly, of events that have so many bytes.
+pub(crate) fn block_bytes(raw: usize, events: usize) -> usize {
+    raw + events * size_of::<(Range<usize>, Range<usize>)>()
+}
+
 pub(crate) struct Decoder {
+    /// Room for the next block, if it is large enough: fresh memory costs as much as what is put
+    /// there.
+    pub(crate) room: Vec<u8>,
     unpackers: Unpackers,
     state: State,
 }
@@ -255,7 +270,7 @@ impl Decoder {
     pub(crate) fn new() -> std::io::Result<Decoder> {
         let mut state = State::default();
         state.keep();
-        Ok(Decoder { unpackers: Unpackers::new()?, state })
+        Ok(Decoder { room: Vec::new(), unpackers: Unpackers::new()?, state })
     }
 
     /// Decodes a block of these events. The caller has checked `raw_len` against the limit.
@@ -284,6 +299,18 @@ impl Decoder {
         }
     }
 
+    fn room_for(&mut self, raw_len: usize) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.room);
+        room.clear();
+        // A little more, because it is asked for before it is known how much.
+        let bytes = raw_len + 1024;
+        if room.capacity() >= bytes {
+            return room;
+        }
+        // Blocks of one segment have nearly the same size: the next one is to fit, too.
+        Vec::with_capacity(bytes.next_multiple_of(ROOM_BYTES))
+    }
+
     fn together<'m>(
         &mut self,
         input: &mut In<'_>,
@@ -291,8 +318,7 @@ impl Decoder {
         events: impl ExactSizeIterator<Item = Meta<'m>>,
     ) -> Option<Block> {
         self.state.clear();
-        // A little more, because room is asked for before it is known how much.
-        let mut raw = Vec::with_capacity(raw_len + 1024);
+        let mut raw = self.room_for(raw_len);
         let mut spans = Vec::with_capacity(events.len());
         for meta in events {
             let start = raw.len();

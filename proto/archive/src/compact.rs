@@ -238,7 +238,7 @@ fn segment(
         let account = row.account? as usize;
         let did = index.accounts.dids.get(account)?;
         let first = index.accounts.starts.get(account) == Some(&position);
-        let base = bases.get(account).filter(|_| first).and_then(|base| base.as_deref());
+        let base = bases.get(account).filter(|_| first).and_then(|base| base.as_ref());
         Some(Given { did, seq: row.seq, sections, body, base })
     });
     let identities = old.identities()?.into_iter().map(Option::unwrap_or_default);

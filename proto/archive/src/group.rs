@@ -23,10 +23,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Error;
 use crate::codec::{BLOCK_BYTES, Base, Block, Decoder};
+use crate::crew::{Crew, UnderWay};
 use crate::derived::draft::Draft;
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
@@ -38,8 +38,6 @@ use crate::segment::read::{Index, Segment};
 pub(crate) const GROUP_SEGMENTS: u32 = 16;
 /// What is remembered takes no more than this, nearly.
 const BASES_BYTES_MAX: usize = 256 << 20;
-/// More threads than this wait for the one that hands events on.
-const THREADS_MAX: usize = 8;
 
 /// The group that a segment is in.
 pub(crate) fn group_of(number: u32) -> u32 {
@@ -112,8 +110,14 @@ impl Bases {
 /// What a reader remembers of a group.
 pub(crate) struct Group {
     folder: Folder,
-    /// One for each thread that decodes.
-    decoders: Vec<Decoder>,
+    /// For one block.
+    decoder: Decoder,
+    /// For all of a segment, once that was asked for.
+    crew: Option<Crew>,
+    /// The segment that comes next.
+    ahead: Option<UnderWay>,
+    /// Memory of blocks that were done with.
+    rooms: Vec<Vec<u8>>,
     members: BTreeMap<u32, Member>,
     bytes: usize,
     decoded: u64,
@@ -123,7 +127,8 @@ pub(crate) struct Group {
 struct Member {
     segment: Arc<Segment>,
     index: Option<Arc<Index>>,
-    bases: HashMap<Box<str>, Arc<Base>>,
+    /// What it ends with, by account; nothing once a later segment has taken it.
+    bases: HashMap<Box<str>, Option<Arc<Base>>>,
     /// Blocks that were decoded, by their first position.
     done: HashSet<u32>,
 }
@@ -151,12 +156,11 @@ impl std::fmt::Debug for Group {
 
 impl Group {
     pub(crate) fn new(folder: &Folder) -> Result<Group, Error> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let decoders = (0..threads.min(THREADS_MAX)).map(|_| Decoder::new());
-        let decoders: Result<_, _> = decoders.collect();
-        let decoders = decoders.map_err(|source| Error::io(folder.path(), "decompress", source))?;
+        let failed = |source| Error::io(folder.path(), "decompress", source);
+        let decoder = Decoder::new().map_err(failed)?;
         let (folder, members) = (folder.clone(), BTreeMap::new());
-        Ok(Group { folder, decoders, members, bytes: 0, decoded: 0 })
+        let (crew, ahead, rooms) = (None, None, Vec::new());
+        Ok(Group { folder, decoder, crew, ahead, rooms, members, bytes: 0, decoded: 0 })
     }
 
     pub(crate) fn folder(&self) -> &Folder {
@@ -165,7 +169,7 @@ impl Group {
 
     /// What a segment ends with for an account, if a block that was decoded told.
     pub(crate) fn end_if_known(&self, number: u32, did: &str) -> Option<&Arc<Base>> {
-        self.members.get(&number)?.bases.get(did)
+        self.members.get(&number)?.bases.get(did)?.as_ref()
     }
 
     /// How many blocks were decoded.
@@ -230,56 +234,59 @@ impl Group {
         self.decode(number, at)
     }
 
-    /// All blocks of a segment that was opened, decoded by as many threads as there are decoders.
+    /// All blocks of a segment that was opened, decoded by all cores.
     pub(crate) fn blocks(&mut self, number: u32) -> Result<Vec<Result<Block, Error>>, Error> {
+        let segment = self.member(number)?.segment.clone();
+        let ahead = self.ahead.take().filter(|ahead| Arc::ptr_eq(&ahead.segment, &segment));
+        let ahead = match ahead {
+            None => self.begin(number)?,
+            ahead => ahead,
+        };
+        let index = self.index(number)?;
+        let Some(ahead) = ahead else {
+            return Ok((0..index.blocks.len()).map(|at| self.block(number, at)).collect());
+        };
+        let blocks = index.blocks.iter().zip(ahead.wait());
+        Ok(blocks.map(|(row, block)| self.remember(number, &index, row, block?)).collect())
+    }
+
+    /// Has the blocks of the next segment decoded while those of this one, which have been, are
+    /// handed on: if it is of the same group and has no more than so many bytes. What is wrong with
+    /// it is met when it is opened.
+    pub(crate) fn look_ahead(&mut self, next: u32, bytes: usize) {
+        if !self.members.keys().any(|known| group_of(*known) == group_of(next)) {
+            return;
+        }
+        let mut begin = || {
+            self.open(next)?;
+            let index = self.index(next)?;
+            if index.blocks.iter().map(BlockRow::bytes).sum::<usize>() <= bytes {
+                self.ahead = self.begin(next)?;
+            }
+            Ok::<(), Error>(())
+        };
+        let _ = begin();
+    }
+
+    /// Has all blocks of a segment decoded; `None` if there are no threads for it.
+    fn begin(&mut self, number: u32) -> Result<Option<UnderWay>, Error> {
         self.forget_if_full();
         let index = self.index(number)?;
         let segment = self.member(number)?.segment.clone();
-        // What a block is written against lies in earlier segments, mostly known by now.
-        let bases: Vec<_> =
-            index.blocks.iter().map(|row| self.bases(&index, number, row)).collect();
-        let mut decoders = std::mem::take(&mut self.decoders);
-        let next = AtomicUsize::new(0);
-        let work = |decoder: &mut Decoder| {
-            let mut done = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let (Some(row), Some(bases)) = (index.blocks.get(at), bases.get(at)) else {
-                    return done;
-                };
-                if let Ok(bases) = bases {
-                    done.push((at, segment.block(&index, row, bases, decoder)));
-                }
-            }
-        };
-        let (here, others) = match decoders.split_first_mut() {
-            Some((here, others)) => (here, others),
-            None => return Ok(Vec::new()),
-        };
-        let others = others.iter_mut().take(index.blocks.len().saturating_sub(1));
-        let mut done = std::thread::scope(|scope| {
-            // Where no thread is to be had, there are fewer.
-            let begin =
-                |decoder| std::thread::Builder::new().spawn_scoped(scope, || work(decoder)).ok();
-            let threads: Vec<_> = others.filter_map(begin).collect();
-            let mut done = work(here);
-            // A thread that panicked has ended the process.
-            done.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
-            done
-        });
-        self.decoders = decoders;
-        done.sort_by_key(|(at, _)| *at);
-        let mut done = done.into_iter().map(|(_, block)| block);
-        let mut blocks = Vec::with_capacity(index.blocks.len());
-        for (row, bases) in index.blocks.iter().zip(bases) {
-            blocks.push(match bases.map(|_| done.next()) {
-                Err(error) => Err(error),
-                Ok(Some(Ok(block))) => self.remember(number, &index, row, block),
-                Ok(Some(Err(error))) => Err(error),
-                Ok(None) => Err(Damage::at(&segment.path, row.offset, Cause::Gone).into()),
-            });
+        if self.crew.is_none() {
+            self.crew = Crew::new();
         }
-        Ok(blocks)
+        // What a block is written against lies in earlier segments, mostly known by now.
+        let bases = index.blocks.iter().map(|row| self.bases(&index, number, row, Self::take));
+        let bases = bases.collect();
+        let (crew, rooms) = (self.crew.as_ref(), &mut self.rooms);
+        Ok(crew.map(|crew| crew.decode(&segment, &index, bases, rooms)))
+    }
+
+    /// Takes blocks back that were handed on, all of a segment's.
+    pub(crate) fn done_with(&mut self, blocks: impl Iterator<Item = Block>) {
+        self.rooms.clear();
+        self.rooms.extend(blocks.map(Block::into_room));
     }
 
     fn forget_if_full(&mut self) {
@@ -297,9 +304,8 @@ impl Group {
         let segment = self.member(number)?.segment.clone();
         let no_block = || Damage::at(&segment.path, 0, Cause::Form(part::name(part::BLOCKS)));
         let row = index.blocks.get(at).ok_or_else(no_block)?;
-        let bases = self.bases(&index, number, row)?;
-        let decoder = self.decoders.first_mut().ok_or_else(no_block)?;
-        let block = segment.block(&index, row, &bases, decoder)?;
+        let bases = self.bases(&index, number, row, Self::end)?;
+        let block = segment.block(&index, row, &bases, &mut self.decoder)?;
         self.remember(number, &index, row, block)
     }
 
@@ -309,11 +315,17 @@ impl Group {
         index: &Index,
         number: u32,
         row: &BlockRow,
+        end: impl Fn(&mut Group, u32, &str) -> Result<Arc<Base>, Error>,
     ) -> Result<Vec<Option<Arc<Base>>>, Error> {
         if index.links.is_empty() {
             return Ok(Vec::new());
         }
-        index.begins(row).map(|account| self.base(index, number, account)).collect()
+        let base = |account| {
+            let Some(earlier) = index.link(account, number) else { return Ok(None) };
+            let did = index.accounts.dids.get(account).map_or("", |did| did);
+            end(self, earlier, did).map(Some)
+        };
+        index.begins(row).map(base).collect()
     }
 
     /// Remembers what a block ends with.
@@ -332,29 +344,29 @@ impl Group {
             let account = index.accounts.find(&did);
             if account.is_some_and(|account| index.ends_in(account, row)) {
                 bytes += base.bytes();
-                member.bases.insert(did, base);
+                member.bases.insert(did, Some(base));
             }
         }
         self.bytes += bytes;
         Ok(block)
     }
 
-    /// What an account of a segment is written against.
-    fn base(
-        &mut self,
-        index: &Index,
-        number: u32,
-        account: usize,
-    ) -> Result<Option<Arc<Base>>, Error> {
-        let Some(earlier) = index.link(account, number) else { return Ok(None) };
-        let did = index.accounts.dids.get(account).map_or("", |did| did);
-        self.end(earlier, did).map(Some)
+    /// What a segment ends with for an account, to be forgotten: where all is decoded in order, the
+    /// next segment of the account is the only one that is written against it.
+    fn take(&mut self, number: u32, did: &str) -> Result<Arc<Base>, Error> {
+        let end = self.end(number, did)?;
+        if let Some(known) = self.member(number)?.bases.get_mut(did) {
+            *known = None;
+            self.bytes = self.bytes.saturating_sub(end.bytes());
+        }
+        Ok(end)
     }
 
     /// What a segment ends with for an account.
     pub(crate) fn end(&mut self, number: u32, did: &str) -> Result<Arc<Base>, Error> {
-        if let Some(base) = self.member(number)?.bases.get(did) {
-            return Ok(base.clone());
+        let known = self.member(number)?.bases.get(did).cloned();
+        if let Some(Some(base)) = known {
+            return Ok(base);
         }
         let index = self.index(number)?;
         let path = self.folder.segment(number);
@@ -365,11 +377,11 @@ impl Group {
         });
         let at = last.ok_or_else(wrong)?;
         let first = index.blocks.get(at).map_or(0, |row| row.first);
-        if self.member(number)?.done.contains(&first) {
+        if known.is_none() && self.member(number)?.done.contains(&first) {
             return Err(wrong());
         }
         self.decode(number, at)?;
-        self.member(number)?.bases.get(did).cloned().ok_or_else(wrong)
+        self.member(number)?.bases.get(did).cloned().flatten().ok_or_else(wrong)
     }
 }
 

@@ -12,10 +12,12 @@ use crate::group::Group;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::reader::Query;
 use crate::scan::{Found, Step};
+use crate::segment::index::BlockRow;
 use crate::segment::read::{Index, NoteRow, Segment};
 use crate::stored::{Event, Note};
 
-/// Decoded blocks take no more than this, nearly. The largest segment fits.
+/// Decoded blocks take no more than this, nearly, those of the next segment included. The largest
+/// segment fits.
 const CACHE_BYTES_MAX: usize = 320 << 20;
 
 pub(crate) struct Replay {
@@ -34,6 +36,8 @@ pub(crate) struct Replay {
     cached: usize,
     /// All blocks will be needed, and there is room for them.
     at_once: bool,
+    /// The segment behind this one, of which the same is true.
+    then: Option<u32>,
     /// Damage that was found before the first event.
     found: Vec<Damage>,
 }
@@ -60,6 +64,7 @@ impl Replay {
         since: Option<u64>,
         hosts: &mut Hosts,
         marks: &mut Marks,
+        then: Option<u32>,
     ) -> Result<Option<Replay>, Error> {
         let segment = group.open(number)?;
         if !query.dids.is_empty() {
@@ -103,7 +108,7 @@ impl Replay {
         };
         notes.retain(|note| note.before >= from);
         let blocks = index.blocks.iter().map(|_| State::Unread).collect();
-        let raw: usize = index.blocks.iter().map(|block| block.raw).sum();
+        let raw: usize = index.blocks.iter().map(BlockRow::bytes).sum();
         let whole = query.dids.is_empty() && query.count.is_none() && from == 0;
         let at_once = whole && raw <= CACHE_BYTES_MAX;
         Ok(Some(Replay {
@@ -119,8 +124,17 @@ impl Replay {
             blocks,
             cached: 0,
             at_once,
+            then,
             found,
         }))
+    }
+
+    /// The blocks that are decoded, when they are of no more use.
+    pub(crate) fn into_blocks(self) -> impl Iterator<Item = Block> {
+        self.blocks.into_iter().filter_map(|state| match state {
+            State::Read(block) => Some(block),
+            State::Unread | State::Bad => None,
+        })
     }
 
     /// Leaves out all but these ordinals.
@@ -137,6 +151,9 @@ impl Replay {
         if std::mem::take(&mut self.at_once) {
             for (at, block) in group.blocks(self.number)?.into_iter().enumerate() {
                 self.keep(at, block, damage)?;
+            }
+            if let Some(next) = self.then {
+                group.look_ahead(next, CACHE_BYTES_MAX.saturating_sub(self.cached));
             }
         }
         loop {

@@ -115,7 +115,11 @@ impl<'r> Scan<'r> {
             match step {
                 Some(step) if self.wants(step)? => break step,
                 Some(_) => {}
-                None if self.damage.is_empty() => self.current = None,
+                None if self.damage.is_empty() => {
+                    if let Some(Current::Segment(replay)) = self.current.take() {
+                        self.reader.group()?.done_with(replay.into_blocks());
+                    }
+                }
                 None => {}
             }
         };
@@ -192,6 +196,10 @@ impl<'r> Scan<'r> {
         }
         let Some(source) = self.reader.sources.get(self.next) else { return Ok(()) };
         self.next += 1;
+        let then = match self.reader.sources.get(self.next) {
+            Some(Source::Segment { number }) => Some(*number),
+            _ => None,
+        };
         let picked = self.sought.as_ref().and_then(|sought| sought.picked.as_ref());
         let only = picked.and_then(|picked| picked.of(source.number()));
         let is_last = self.next == self.reader.sources.len();
@@ -214,14 +222,13 @@ impl<'r> Scan<'r> {
                 } else {
                     let since = (!self.begun).then_some(self.query.since_ns);
                     let (group, hosts) = self.reader.group_and_hosts()?;
-                    Replay::open(number, group, &self.query, since, hosts, &mut self.marks).map(
-                        |replay| {
+                    Replay::open(number, group, &self.query, since, hosts, &mut self.marks, then)
+                        .map(|replay| {
                             replay.map(|mut replay| {
                                 only.iter().for_each(|only| replay.only(only));
                                 Current::Segment(Box::new(replay))
                             })
-                        },
-                    )
+                        })
                 }
             }
             Source::Log { path, file, len, .. } => {

@@ -251,7 +251,7 @@ impl Gathered {
         let events = order.iter().filter_map(|(account, ordinal)| {
             let first = account_before.replace(*account) != Some(*account);
             let base = bases.get(*account as usize).filter(|_| first);
-            let base = base.and_then(|base| Some(&*base.as_ref()?.1));
+            let base = base.and_then(|base| Some(&base.as_ref()?.1));
             let (at, sections) = self.places.get(*ordinal)?;
             let sections = self.sections.get(sections.clone())?;
             let row = self.rows.get(*ordinal)?;

@@ -123,7 +123,7 @@ impl State {
         }
     }
 
-    fn turn_to(&mut self, account: &str, base: Option<&Base>) {
+    fn turn_to(&mut self, account: &str, base: Option<&Arc<Base>>) {
         if self.account != account {
             self.leave();
             self.account.clear();

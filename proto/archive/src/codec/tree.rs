@@ -23,10 +23,10 @@
 
 mod entries;
 mod expected;
+mod known;
 mod node;
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use atproto::Tid;
 use atproto::mst::{self, DEPTH_MAX};
@@ -37,7 +37,9 @@ use super::write::{self, Digest};
 
 use self::entries::{ENTRY_BYTES_MIN, Fresh, put_entries, put_step, runs, take_entries};
 use self::expected::{Expected, take_links, take_values};
-pub(crate) use self::node::{Base, Node, Nodes};
+pub(crate) use self::known::{Base, Nodes};
+pub(crate) use self::node::Node;
+use self::node::{Grove, View};
 
 /// A node of the event.
 #[derive(Debug)]
@@ -45,11 +47,18 @@ pub(crate) struct Built {
     pub(crate) digest: Digest,
     /// Its block in [`Tree::blocks`], where there is no event that it is in.
     block: Range<usize>,
-    node: Arc<Node>,
-    /// It is the node before, and its digest is known.
-    same: bool,
+    node: At,
     /// The parent and the slot in it that leads here.
     parent: Option<(usize, usize)>,
+}
+
+/// Where a node is.
+#[derive(Debug, Clone, Copy)]
+enum At {
+    /// It is the node before, one of [`Nodes`], and its digest is known.
+    Old(usize),
+    /// In [`Tree::grove`].
+    New(usize),
 }
 
 /// The tree of one event.
@@ -57,12 +66,35 @@ pub(crate) struct Built {
 pub(crate) struct Tree {
     /// From the root down, left before right.
     pub(crate) built: Vec<Built>,
+    /// Those of them that are not the node before.
+    grove: Grove,
     /// Their blocks, where they are read back.
     blocks: Vec<u8>,
     /// Entries of all of them so far.
     entries: usize,
     fresh: Fresh,
     told: Vec<bool>,
+    layers: Layers,
+    /// Room for a key.
+    outer: Vec<u8>,
+}
+
+/// The layer of a key that was asked for last: the first of the root is the same for long.
+#[derive(Debug, Default)]
+struct Layers {
+    key: Vec<u8>,
+    layer: u32,
+}
+
+impl Layers {
+    fn of(&mut self, key: &[u8]) -> u32 {
+        if self.key != key {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.layer = mst::layer(key);
+        }
+        self.layer
+    }
 }
 
 /// What the event says besides its tree.
@@ -82,38 +114,41 @@ impl Context<'_> {
 
 /// Where in the tree a node is.
 #[derive(Clone, Copy)]
-struct Spot<'a> {
+struct Spot {
     /// The node before.
     before: Option<usize>,
     before_digest: Option<Digest>,
-    /// The last key in front of it.
-    key: &'a [u8],
+    /// The last key in front of it: a node and an entry.
+    key: Option<(At, usize)>,
     parent: Option<(usize, usize)>,
     /// The layer of its keys, if that is known.
     layer: Option<u32>,
     depth: usize,
 }
 
-impl Spot<'_> {
+impl Spot {
     /// The root.
-    fn top(before: Option<usize>, before_digest: Option<Digest>) -> Spot<'static> {
-        Spot { before, before_digest, key: b"", parent: None, layer: None, depth: 0 }
+    fn top(context: &Context<'_>) -> Spot {
+        let before_digest = context.nodes.root();
+        let before = context.nodes.get(before_digest.as_ref());
+        Spot { before, before_digest, key: None, parent: None, layer: None, depth: 0 }
     }
 
     /// The layer of a node here that is written against another.
-    fn layer(&self, old: &Node) -> Option<u32> {
-        self.layer.or_else(|| old.first_key().map(mst::layer))
+    fn layer(&self, layers: &mut Layers, old: &View<'_>) -> Option<u32> {
+        self.layer.or_else(|| old.first_key().map(|key| layers.of(key)))
     }
 
-    /// What is behind a slot.
-    fn below<'k>(
+    /// What is behind a slot of a node that is here.
+    fn below(
         &self,
         context: &Context<'_>,
         before_digest: Option<Digest>,
-        key: &'k [u8],
+        node: At,
         (parent, layer): ((usize, usize), Option<u32>),
-    ) -> Spot<'k> {
+    ) -> Spot {
         let before = context.nodes.get(before_digest.as_ref());
+        let key = parent.1.checked_sub(1).map(|entry| (node, entry)).or(self.key);
         let layer = layer.and_then(|layer| layer.checked_sub(1));
         Spot { before, before_digest, key, parent: Some(parent), layer, depth: self.depth + 1 }
     }
@@ -131,6 +166,7 @@ impl Tree {
     /// Begins with another event.
     pub(crate) fn clear(&mut self) {
         self.built.clear();
+        self.grove.clear();
         self.blocks.clear();
         self.entries = 0;
     }
@@ -139,6 +175,19 @@ impl Tree {
     pub(crate) fn blocks(&self) -> impl Iterator<Item = (&Digest, &[u8])> {
         let block = |built: &Built| self.blocks.get(built.block.clone()).unwrap_or_default();
         self.built.iter().map(move |built| (&built.digest, block(built)))
+    }
+
+    fn view<'a>(&'a self, context: &'a Context<'_>, at: At) -> Option<View<'a>> {
+        match at {
+            At::Old(at) => context.nodes.view(at),
+            At::New(at) => self.grove.view(at),
+        }
+    }
+
+    /// The last key in front of a spot.
+    fn key<'a>(&'a self, context: &'a Context<'_>, spot: &Spot) -> &'a [u8] {
+        let key = spot.key.and_then(|(at, entry)| Some(self.view(context, at)?.key(entry)));
+        key.unwrap_or_default()
     }
 
     /// Appends the tree under `root`, which is the node `top`; `node` knows those that are there.
@@ -150,9 +199,7 @@ impl Tree {
         (root, top): (&Digest, Node),
         node: &impl Fn(&Digest) -> Option<Node>,
     ) -> Option<()> {
-        let before_digest = context.nodes.root;
-        let before = context.nodes.get(before_digest.as_ref());
-        let spot = Spot::top(before, before_digest);
+        let spot = Spot::top(context);
         self.put_node(out, collections, context, (root, top), &spot, node)
     }
 
@@ -161,35 +208,37 @@ impl Tree {
         out: &mut Out,
         collections: &mut Collections,
         context: &Context<'_>,
-        (digest, new): (&Digest, Node),
-        spot: &Spot<'_>,
+        (digest, node_here): (&Digest, Node),
+        spot: &Spot,
         node: &impl Fn(&Digest) -> Option<Node>,
     ) -> Option<()> {
         if spot.depth >= DEPTH_MAX {
             return None;
         }
         let here = self.built.len();
-        let none = Node::default();
-        let same = spot.before_digest == Some(*digest) && spot.before.is_some();
-        let against = if same { spot.before } else { choose(context.nodes, spot.before, &new) };
+        let new = node_here.view();
+        let same = spot.before.filter(|_| spot.before_digest == Some(*digest));
+        let against = same.or_else(|| choose(context.nodes, spot.before, &new));
         let old = match against {
-            Some(at) => &**context.nodes.list.get(at)?,
-            None => &none,
+            Some(at) => context.nodes.view(at)?,
+            None => View::EMPTY,
         };
         match against {
-            _ if same => out.varint(Stream::Edit, SAME),
+            _ if same.is_some() => out.varint(Stream::Edit, SAME),
             Some(at) if Some(at) == spot.before => out.varint(Stream::Edit, AGAINST),
             Some(at) => {
                 out.varint(Stream::Edit, DISTANT);
-                out.varint(Stream::Edit, (context.nodes.list.len() - at) as u64);
+                out.varint(Stream::Edit, (context.nodes.len() - at) as u64);
             }
             None => out.varint(Stream::Edit, FRESH),
         }
-        let runs = runs(old, &new);
-        let mut layer = spot.layer(old);
-        let expected = (!same).then(|| Expected::of(context, old, &new, &runs, against.is_some()));
+        let runs = runs(&old, &new);
+        let mut layer = spot.layer(&mut self.layers, &old);
+        let expected =
+            same.is_none().then(|| Expected::of(context, &old, &new, &runs, against.is_some()));
         if let Some(expected) = &expected {
-            put_entries(out, collections, context, (&new, spot.key), &runs, &mut layer)?;
+            let key = self.key(context, spot);
+            put_entries(out, collections, context, (&new, key), &runs, &mut layer)?;
             expected.put_values(out, &new);
         }
         // A node is written where it is first met.
@@ -212,17 +261,17 @@ impl Tree {
             let is_child = |slot| children.iter().any(|(child, _, _)| *child == slot);
             expected.put_links(out, &new, is_child);
         }
-        let new = Arc::new(new);
-        let built =
-            Built { digest: *digest, block: 0..0, node: new.clone(), same, parent: spot.parent };
-        self.built.push(built);
+        let at = match same {
+            Some(at) => At::Old(at),
+            None => At::New(self.grove.add(&new)),
+        };
+        self.built.push(Built { digest: *digest, block: 0..0, node: at, parent: spot.parent });
         for (slot, link, child) in children {
             let before_digest = match &expected {
                 Some(expected) => expected.links.get(slot).copied().flatten(),
                 None => new.slot(slot),
             };
-            let key = new.key_before(slot, spot.key);
-            let below = spot.below(context, before_digest, key, ((here, slot), layer));
+            let below = spot.below(context, before_digest, at, ((here, slot), layer));
             self.put_node(out, collections, context, (&link, child), &below, node)?;
         }
         Some(())
@@ -236,27 +285,28 @@ impl Tree {
         context: &Context<'_>,
         limit: usize,
     ) -> Option<Digest> {
-        let before_digest = context.nodes.root;
-        let before = context.nodes.get(before_digest.as_ref());
-        let spot = Spot::top(before, before_digest);
-        self.take_node(input, collections, context, &spot, limit)?;
+        self.take_node(input, collections, context, &Spot::top(context), limit)?;
         // What is below is behind, so that every link is known when its node is written.
         for at in (0..self.built.len()).rev() {
             let built = self.built.get_mut(at)?;
             let start = self.blocks.len();
-            built.node.put(&mut self.blocks);
-            built.block = start..self.blocks.len();
-            if !built.same {
-                built.digest = write::hash(self.blocks.get(start..)?);
+            match built.node {
+                At::Old(node) => context.nodes.view(node)?.put(&mut self.blocks),
+                At::New(node) => {
+                    self.grove.view(node)?.put(&mut self.blocks);
+                    built.digest = write::hash(self.blocks.get(start..)?);
+                }
             }
+            built.block = start..self.blocks.len();
             let digest = built.digest;
             if let Some((parent, slot)) = built.parent {
-                let parent = self.built.get_mut(parent)?;
-                if !parent.same {
-                    *Arc::get_mut(&mut parent.node)?.slot_mut(slot)? = Some(digest);
-                } else if parent.node.slot(slot) != Some(digest) {
+                match self.built.get(parent)?.node {
+                    At::New(node) => *self.grove.slot_mut(node, slot)? = Some(digest),
                     // What is below the same node is the same, too.
-                    return None;
+                    At::Old(node) if context.nodes.view(node)?.slot(slot) != Some(digest) => {
+                        return None;
+                    }
+                    At::Old(_) => {}
                 }
             }
         }
@@ -268,7 +318,7 @@ impl Tree {
         input: &mut In<'_>,
         collections: &mut Collections,
         context: &Context<'_>,
-        spot: &Spot<'_>,
+        spot: &Spot,
         limit: usize,
     ) -> Option<()> {
         let here = self.built.len();
@@ -276,40 +326,62 @@ impl Tree {
             return None;
         }
         let mode = input.varint(Stream::Edit)?;
-        let none = Arc::new(Node::default());
         let old = match mode {
-            SAME | AGAINST => context.nodes.list.get(spot.before?)?,
-            FRESH => &none,
+            SAME => return self.take_same(input, collections, context, spot, limit),
+            AGAINST => context.nodes.view(spot.before?)?,
+            FRESH => View::EMPTY,
             DISTANT => {
                 let distance = usize::try_from(input.varint(Stream::Edit)?).ok()?;
-                context.nodes.list.get(context.nodes.list.len().checked_sub(distance)?)?
+                context.nodes.view(context.nodes.len().checked_sub(distance)?)?
             }
             _ => return None,
         };
-        if mode == SAME {
-            return self.take_same(input, collections, context, (spot, old), limit);
-        }
-        let mut layer = spot.layer(old);
-        let fresh = (&mut self.fresh, &mut layer);
-        let mut new = take_entries(input, collections, context, (old, spot.key), limit, fresh)?;
         let has_left = mode != FRESH;
-        new.left = old.left.filter(|_| has_left);
-        self.count_entries(&new, limit)?;
-        take_values(input, context, &mut new, &self.fresh.entries, &mut self.told)?;
-        let mut children = take_children(input, &new)?;
-        let fresh = (&self.fresh.entries[..], has_left);
-        take_links(input, &mut new, fresh, &mut children, &mut self.told)?;
-        let node = Arc::new(new);
-        let parent = spot.parent;
-        // Given back before anybody writes into the node.
-        let keys = node.clone();
-        self.built.push(Built { digest: [0; 32], block: 0..0, node, same: false, parent });
+        let mut layer = spot.layer(&mut self.layers, &old);
+        let new =
+            self.take_entries_of(input, collections, context, (spot, &old, &mut layer), limit)?;
+        *self.grove.slot_mut(new, 0)? = old.left.filter(|_| has_left);
+        let slots = self.grove.view(new)?.slots();
+        self.count_entries(slots - 1, limit)?;
+        let fresh = &self.fresh.entries[..];
+        take_values(input, context, (&mut self.grove, new), fresh, &mut self.told)?;
+        let mut children = take_children(input, slots)?;
+        let told = &mut self.told;
+        take_links(input, (&mut self.grove, new), (fresh, has_left), &mut children, told)?;
+        let (node, parent) = (At::New(new), spot.parent);
+        self.built.push(Built { digest: [0; 32], block: 0..0, node, parent });
         for (slot, before_digest) in children {
-            let key = keys.key_before(slot, spot.key);
-            let below = spot.below(context, before_digest, key, ((here, slot), layer));
+            let below = spot.below(context, before_digest, node, ((here, slot), layer));
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
+    }
+
+    /// Begins a node with the entries that are told; its number.
+    fn take_entries_of(
+        &mut self,
+        input: &mut In<'_>,
+        collections: &mut Collections,
+        context: &Context<'_>,
+        (spot, old, layer): (&Spot, &View<'_>, &mut Option<u32>),
+        limit: usize,
+    ) -> Option<usize> {
+        let outer = match spot.key {
+            // It moves while the node grows.
+            Some((At::New(_), _)) => {
+                let mut outer = std::mem::take(&mut self.outer);
+                outer.clear();
+                outer.extend_from_slice(self.key(context, spot));
+                self.outer = outer;
+                &self.outer[..]
+            }
+            Some((At::Old(at), entry)) => context.nodes.view(at)?.key(entry),
+            None => &[],
+        };
+        let new = self.grove.begin();
+        let fresh = (&mut self.fresh, layer);
+        take_entries(input, collections, context, (old, outer), limit, (&mut self.grove, fresh))?;
+        Some(new)
     }
 
     /// The same node as before, and what is behind its slots.
@@ -318,37 +390,38 @@ impl Tree {
         input: &mut In<'_>,
         collections: &mut Collections,
         context: &Context<'_>,
-        (spot, old): (&Spot<'_>, &Arc<Node>),
+        spot: &Spot,
         limit: usize,
     ) -> Option<()> {
         let here = self.built.len();
-        self.count_entries(old, limit)?;
-        let children = take_children(input, old)?;
-        let layer = spot.layer(old);
-        let (digest, node, parent) = (spot.before_digest?, old.clone(), spot.parent);
-        self.built.push(Built { digest, block: 0..0, node, same: true, parent });
+        let at = spot.before?;
+        let old = context.nodes.view(at)?;
+        self.count_entries(old.entries.len(), limit)?;
+        let children = take_children(input, old.slots())?;
+        let layer = spot.layer(&mut self.layers, &old);
+        let (digest, node, parent) = (spot.before_digest?, At::Old(at), spot.parent);
+        self.built.push(Built { digest, block: 0..0, node, parent });
         for (slot, _) in children {
-            let key = old.key_before(slot, spot.key);
-            let below = spot.below(context, old.slot(slot), key, ((here, slot), layer));
+            let below = spot.below(context, old.slot(slot), node, ((here, slot), layer));
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
     }
 
     /// More entries than the event has room for are none.
-    fn count_entries(&mut self, node: &Node, limit: usize) -> Option<()> {
-        self.entries += node.entries.len();
+    fn count_entries(&mut self, entries: usize, limit: usize) -> Option<()> {
+        self.entries += entries;
         (self.entries <= limit / ENTRY_BYTES_MIN).then_some(())
     }
 }
 
 /// The slots whose node is in the event.
-fn take_children(input: &mut In<'_>, node: &Node) -> Option<Vec<Child>> {
+fn take_children(input: &mut In<'_>, slots: usize) -> Option<Vec<Child>> {
     let mut children = Vec::new();
     let mut next = 0usize;
-    for _ in 0..input.count(Stream::Edit, node.slots())? {
-        let slot = next.checked_add(input.count(Stream::Edit, node.slots())?)?;
-        if slot >= node.slots() {
+    for _ in 0..input.count(Stream::Edit, slots)? {
+        let slot = next.checked_add(input.count(Stream::Edit, slots)?)?;
+        if slot >= slots {
             return None;
         }
         children.push((slot, None));
@@ -358,9 +431,9 @@ fn take_children(input: &mut In<'_>, node: &Node) -> Option<Vec<Child>> {
 }
 
 /// Which of the account's nodes a new one is best written against.
-fn choose(nodes: &Nodes, before: Option<usize>, new: &Node) -> Option<usize> {
+fn choose(nodes: &Nodes, before: Option<usize>, new: &View<'_>) -> Option<usize> {
     let alike = |at: &usize| {
-        let old = nodes.list.get(*at);
+        let old = nodes.view(*at);
         old.is_some_and(|old| {
             let none = old.entries.is_empty() && new.entries.is_empty();
             none || (0..new.entries.len()).any(|at| old.find(new.key(at)).is_ok())

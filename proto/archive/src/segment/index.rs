@@ -6,6 +6,7 @@ use atproto::PlcDid;
 use frame::host::{NAME_BYTES_MAX, Role};
 
 use crate::bytes::{Take, put_delta, put_varint};
+use crate::codec;
 use crate::codec::BLOCK_BYTES_MAX;
 use crate::group::GROUP_SEGMENTS;
 use crate::head::HEAD_BYTES;
@@ -26,6 +27,13 @@ pub(crate) struct BlockRow {
     pub(crate) first: u32,
     pub(crate) events: u32,
     pub(crate) crc: u32,
+}
+
+impl BlockRow {
+    /// What the block takes in memory when it is decoded, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        codec::block_bytes(self.raw, self.events as usize)
+    }
 }
 
 pub(crate) fn put_blocks(out: &mut Vec<u8>, blocks: &[BlockRow]) {

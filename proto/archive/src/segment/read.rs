@@ -246,7 +246,7 @@ impl Index {
             let account = row.account? as usize;
             let starts = self.accounts.starts.get(account) == Some(&position);
             let base = account.checked_sub(begins.start).filter(|_| starts);
-            let base = base.and_then(|at| bases.get(at)?.as_deref());
+            let base = base.and_then(|at| bases.get(at)?.as_ref());
             Some(Meta { did: self.accounts.dids.get(account)?, seq: row.seq, base })
         });
         metas.collect()

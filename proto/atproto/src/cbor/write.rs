@@ -7,6 +7,7 @@
 pub const LINK_HEAD: [u8; 5] = [0xd8, 0x2a, 0x58, 0x25, 0x00];
 
 /// The head of a value of that major type (0 to 7).
+#[inline]
 pub fn head(out: &mut Vec<u8>, major: u8, value: u64) {
     let major = major << 5;
     match value {
@@ -28,43 +29,51 @@ pub fn head(out: &mut Vec<u8>, major: u8, value: u64) {
 }
 
 /// An integer of zero or more.
+#[inline]
 pub fn uint(out: &mut Vec<u8>, value: u64) {
     head(out, 0, value);
 }
 
 /// A byte string.
+#[inline]
 pub fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     head(out, 2, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// A text.
+#[inline]
 pub fn text(out: &mut Vec<u8>, text: &str) {
     head(out, 3, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// The head of an array of so many values.
+#[inline]
 pub fn array(out: &mut Vec<u8>, count: usize) {
     head(out, 4, count as u64);
 }
 
 /// The head of a map of so many keys with their values.
+#[inline]
 pub fn map(out: &mut Vec<u8>, count: usize) {
     head(out, 5, count as u64);
 }
 
 /// `true` or `false`.
+#[inline]
 pub fn bool(out: &mut Vec<u8>, value: bool) {
     out.push(if value { 0xf5 } else { 0xf4 });
 }
 
 /// `null`.
+#[inline]
 pub fn null(out: &mut Vec<u8>) {
     out.push(0xf6);
 }
 
 /// A link.
+#[inline]
 pub fn link(out: &mut Vec<u8>, cid: &crate::Cid) {
     out.extend_from_slice(&LINK_HEAD);
     out.extend_from_slice(cid.as_bytes());

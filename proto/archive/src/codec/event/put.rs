@@ -126,7 +126,7 @@ impl State {
         if told {
             put_order(out, &places);
         }
-        self.nodes.commit(parts.data, &mut self.tree);
+        self.nodes.commit(parts.data, &self.tree);
         let block = parts.blocks.get(parts.commit_at)?;
         self.after_commit(rev, &block.0, block.1);
         Some(())

@@ -5,7 +5,7 @@ use atproto::mst;
 use super::super::path::{Collections, Near};
 use super::super::streams::{In, Out, Stream};
 use super::Context;
-use super::node::Node;
+use super::node::{Grove, View};
 
 /// No entry of a node is shorter: its value alone is a link.
 pub(super) const ENTRY_BYTES_MIN: usize = 41;
@@ -18,7 +18,7 @@ pub(super) struct Run {
     pub(super) new: usize,
 }
 
-pub(super) fn runs(old: &Node, new: &Node) -> Vec<Run> {
+pub(super) fn runs(old: &View<'_>, new: &View<'_>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let (mut a, mut b) = (0, 0);
     let mut kept = 0;
@@ -99,7 +99,7 @@ pub(super) fn put_entries(
     out: &mut Out,
     collections: &mut Collections,
     context: &Context<'_>,
-    (new, key): (&Node, &[u8]),
+    (new, key): (&View<'_>, &[u8]),
     runs: &[Run],
     layer: &mut Option<u32>,
 ) -> Option<()> {
@@ -111,7 +111,7 @@ pub(super) fn put_entries(
         out.varint(Stream::Edit, run.new as u64);
         next += run.kept;
         for at in next..next + run.new {
-            let before = new.key_before(at, key);
+            let before = at.checked_sub(1).map_or(key, |at| new.key(at));
             let near = Near { before, rev: context.rev, layer: *layer };
             put_key(out, collections, context, near, new.key(at));
             layer.get_or_insert_with(|| mst::layer(new.key(at)));
@@ -121,41 +121,39 @@ pub(super) fn put_entries(
     Some(())
 }
 
-/// The entries of a node, with keys alone where they are new, and those that are.
+/// The entries of the node that was begun last, with keys alone where they are new, and those that
+/// are.
 pub(super) fn take_entries(
     input: &mut In<'_>,
     collections: &mut Collections,
     context: &Context<'_>,
-    (old, outer): (&Node, &[u8]),
+    (old, outer): (&View<'_>, &[u8]),
     limit: usize,
-    (fresh, layer): (&mut Fresh, &mut Option<u32>),
-) -> Option<Node> {
-    let mut new = Node::like(old);
+    (grove, (fresh, layer)): (&mut Grove, (&mut Fresh, &mut Option<u32>)),
+) -> Option<()> {
     let mut next = 0;
     fresh.entries.clear();
     for _ in 0..input.varint(Stream::Edit)? {
         let left = old.entries.len() - next;
         let kept = input.count(Stream::Edit, left)?;
-        new.copy(old, next..next + kept)?;
+        grove.copy(old, next..next + kept)?;
         next += kept + input.count(Stream::Edit, left - kept)?;
-        let count = input.count(Stream::Edit, limit / ENTRY_BYTES_MIN)?;
-        new.reserve(count);
-        for _ in 0..count {
+        for _ in 0..input.count(Stream::Edit, limit / ENTRY_BYTES_MIN)? {
+            let new = grove.last();
             let at = new.entries.len();
             if at >= limit / ENTRY_BYTES_MIN {
                 return None;
             }
             fresh.key.clear();
-            let before = new.key_before(at, outer);
+            let before = at.checked_sub(1).map_or(outer, |at| new.key(at));
             let near = Near { before, rev: context.rev, layer: *layer };
             take_key(input, collections, context, near, &mut fresh.key)?;
-            new.push(&fresh.key, [0; 32], None);
+            grove.push(&fresh.key, [0; 32], None)?;
             layer.get_or_insert_with(|| mst::layer(&fresh.key));
             fresh.entries.push(at);
         }
     }
-    new.copy(old, next..old.entries.len())?;
-    Some(new)
+    grove.copy(old, next..old.entries.len())
 }
 
 /// Entries of a node that are new, ascending, and room for a key.

@@ -4,7 +4,7 @@ use super::super::streams::{In, Out, Stream};
 use super::super::write::Digest;
 use super::Context;
 use super::entries::{Run, put_step};
-use super::node::{Entry, Node};
+use super::node::{Entry, Grove, View};
 
 /// What is expected of a node that lies over another.
 pub(super) struct Expected {
@@ -18,8 +18,8 @@ pub(super) struct Expected {
 impl Expected {
     pub(super) fn of(
         context: &Context<'_>,
-        old: &Node,
-        new: &Node,
+        old: &View<'_>,
+        new: &View<'_>,
         runs: &[Run],
         has_left: bool,
     ) -> Expected {
@@ -60,8 +60,8 @@ impl Expected {
         self.kept.push(true);
     }
 
-    pub(super) fn put_values(&self, out: &mut Out, new: &Node) {
-        let values = || self.values.iter().zip(&new.entries).enumerate();
+    pub(super) fn put_values(&self, out: &mut Out, new: &View<'_>) {
+        let values = || self.values.iter().zip(new.entries).enumerate();
         let other =
             |value: &Option<Digest>, entry: &Entry| value.is_some_and(|it| it != entry.value);
         let count = values().filter(|(_, (value, entry))| other(value, entry)).count();
@@ -79,7 +79,12 @@ impl Expected {
         }
     }
 
-    pub(super) fn put_links(&self, out: &mut Out, new: &Node, is_child: impl Fn(usize) -> bool) {
+    pub(super) fn put_links(
+        &self,
+        out: &mut Out,
+        new: &View<'_>,
+        is_child: impl Fn(usize) -> bool,
+    ) {
         let slots =
             || self.links.iter().zip(&self.kept).enumerate().filter(|(at, _)| !is_child(*at));
         let kept = || slots().filter(|(_, (_, kept))| **kept).map(|(at, (link, _))| (at, *link));
@@ -113,20 +118,20 @@ impl Expected {
 pub(super) fn take_values(
     input: &mut In<'_>,
     context: &Context<'_>,
-    new: &mut Node,
+    (grove, new): (&mut Grove, usize),
     fresh: &[usize],
     told: &mut Vec<bool>,
 ) -> Option<()> {
-    let count = new.entries.len();
+    let count = grove.view(new)?.entries.len();
     told.clear();
     told.resize(count, false);
     for at in fresh {
         *told.get_mut(*at)? = true;
     }
     for (path, _) in context.written {
-        let Ok(at) = new.find(path) else { continue };
+        let Ok(at) = grove.view(new)?.find(path) else { continue };
         // Of two operations on one path one counts, on both sides the same.
-        new.entries.get_mut(at)?.value = context.written(path)?;
+        grove.entries_mut(new)?.get_mut(at)?.value = context.written(path)?;
         *told.get_mut(at)? = false;
     }
     let mut next = 0usize;
@@ -135,7 +140,7 @@ pub(super) fn take_values(
         *told.get_mut(at)? = true;
         next = at + 1;
     }
-    for (entry, told) in new.entries.iter_mut().zip(told) {
+    for (entry, told) in grove.entries_mut(new)?.iter_mut().zip(told) {
         if *told {
             entry.value = input.array(Stream::Hash)?;
         }
@@ -147,20 +152,21 @@ pub(super) fn take_values(
 /// event, each with the link that was there: it gets none yet.
 pub(super) fn take_links(
     input: &mut In<'_>,
-    new: &mut Node,
+    (grove, new): (&mut Grove, usize),
     (fresh, has_left): (&[usize], bool),
     children: &mut [(usize, Option<Digest>)],
     told: &mut Vec<bool>,
 ) -> Option<()> {
+    let node = grove.view(new)?;
     for (slot, before) in children.iter_mut() {
-        *before = new.slot(*slot);
+        *before = node.slot(*slot);
     }
     let mut next = 0usize;
-    for _ in 0..input.count(Stream::Edit, new.slots())? {
+    for _ in 0..input.count(Stream::Edit, node.slots())? {
         let step = input.varint(Stream::Edit)?;
         let at = next.checked_add(usize::try_from(step >> 1).ok()?)?;
         let link = if step & 1 == 1 { Some(input.array(Stream::Hash)?) } else { None };
-        *new.slot_mut(at)? = link;
+        *grove.slot_mut(new, at)? = link;
         next = at + 1;
     }
     let is_child = |slot: usize| children.binary_search_by_key(&slot, |child| child.0).is_ok();
@@ -180,10 +186,10 @@ pub(super) fn take_links(
         });
     }
     for (at, told) in added().zip(told.iter()) {
-        *new.slot_mut(at)? = if *told { Some(input.array(Stream::Hash)?) } else { None };
+        *grove.slot_mut(new, at)? = if *told { Some(input.array(Stream::Hash)?) } else { None };
     }
     for (slot, _) in children.iter() {
-        *new.slot_mut(*slot)? = None;
+        *grove.slot_mut(new, *slot)? = None;
     }
     Some(())
 }
