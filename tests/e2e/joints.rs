@@ -1,7 +1,6 @@
-//! Joints that go wrong, between real stages; and how few system calls pass many frames.
+//! Joints that go wrong, between real stages.
 
-use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,32 +9,28 @@ use std::time::Duration;
 use e2e::{tool, wait_until};
 use frame::host::Role;
 use frame::{Header, HostId, Kind};
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::text;
 
-/// What every tool asks for.
-const PIPE_BYTES: i32 = 1 << 20;
-
 /// A kind that every tool passes on as it is.
 const UNKNOWN: Kind = Kind(99);
 
 /// A child that does not outlive its test.
-struct Stage(Child);
+pub(crate) struct Stage(pub(crate) Child);
 
 impl Stage {
-    fn start(command: &mut Command) -> Stage {
+    pub(crate) fn start(command: &mut Command) -> Stage {
         Stage(command.spawn().unwrap())
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
     }
 
     /// Its exit code and what it said, if that was piped.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         if let Some(mut stderr) = self.0.stderr.take() {
             stderr.read_to_string(&mut said).unwrap();
@@ -67,7 +62,7 @@ fn until_held(folder: &Path, side: &str, stage: &Stage) {
 }
 
 /// A stream of frames of these lengths, without an end.
-fn stream(lengths: impl IntoIterator<Item = usize>) -> Vec<u8> {
+pub(crate) fn stream(lengths: impl IntoIterator<Item = usize>) -> Vec<u8> {
     let mut bytes = frame::MAGIC.to_vec();
     frame::host::put(&mut bytes, HostId(1), Role::Pds, "pds.example.com").unwrap();
     for (seq, length) in lengths.into_iter().enumerate() {
@@ -78,7 +73,7 @@ fn stream(lengths: impl IntoIterator<Item = usize>) -> Vec<u8> {
     bytes
 }
 
-fn end() -> Vec<u8> {
+pub(crate) fn end() -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::put(&mut bytes, &Header::new(Kind::END, 1), b"").unwrap();
     bytes
@@ -190,69 +185,4 @@ fn a_reader_that_stops_holds_all_up_and_frames_longer_than_the_ring_come_whole()
 /// What a tool makes its rings of.
 fn ring_bytes() -> usize {
     1 << 20
-}
-
-/// How many system calls a process has made to read, and to write.
-fn calls(stage: &Stage) -> [u64; 2] {
-    let io = std::fs::read_to_string(format!("/proc/{}/io", stage.0.id())).unwrap();
-    ["syscr: ", "syscw: "].map(|name| {
-        io.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap()
-    })
-}
-
-fn size(pipe: impl std::os::fd::AsFd) -> i32 {
-    fcntl(pipe, FcntlArg::F_GETPIPE_SZ).unwrap()
-}
-
-#[test]
-fn every_stage_asks_for_wide_pipes_and_passes_many_frames_in_a_call() {
-    const FRAMES: usize = 20_000;
-    let bytes = stream((0..FRAMES).map(|_| 200));
-    let export = e2e::fixture("refnet/plc-export.jsonl");
-    let folder = tempfile::tempdir().unwrap();
-    let index = folder.path().join("did.idx");
-    let build = ["--ops", text(&export), "--out", text(&index)];
-    e2e::Chain::new().stage("index-build", &build).succeed();
-    let second = folder.path().join("second.frames");
-    let stages: [(&str, &[&str]); 6] = [
-        ("dedupe", &["--window", "1000"]),
-        ("car-extract", &[]),
-        ("sig-verify", &["--index", text(&index)]),
-        ("frame-split", &["--by", "did", "--out", "-", text(&second)]),
-        ("frame-merge", &["-"]),
-        ("frame-meter", &[]),
-    ];
-    for (name, args) in stages {
-        let (stdin, mut to): (PipeReader, PipeWriter) = std::io::pipe().unwrap();
-        let (from, stdout) = std::io::pipe().unwrap();
-        let errors = File::create(folder.path().join(name)).unwrap();
-        let mut command = tool(name);
-        command.args(args).stdin(stdin).stdout(stdout).stderr(errors);
-        let stage = Stage::start(&mut command);
-        drop(command);
-        wait_until(&format!("{name}: wide pipes"), || {
-            size(&to) == PIPE_BYTES && size(&from) == PIPE_BYTES
-        });
-        let before = calls(&stage);
-        let mut from = from;
-        std::thread::scope(|scope| {
-            scope.spawn(|| to.write_all(&bytes).unwrap());
-            // Without an end the stage stays there to be asked.
-            let mut came = vec![0; bytes.len()];
-            from.read_exact(&mut came).unwrap();
-            assert!(came == bytes, "{name}");
-        });
-        let after = calls(&stage);
-        // A page of a pipe is 20 such frames. One by one there would be as many calls as frames.
-        for (before, after, what) in [(before[0], after[0], "read"), (before[1], after[1], "write")]
-        {
-            let calls = after - before;
-            assert!(calls <= FRAMES as u64 / 10, "{name}: {calls} to {what} {FRAMES} frames");
-        }
-        to.write_all(&end()).unwrap();
-        drop(to);
-        std::io::copy(&mut from, &mut std::io::sink()).unwrap();
-        let (code, _) = stage.end();
-        assert_eq!(code, Some(0), "{name}");
-    }
 }

@@ -19,8 +19,10 @@ mod scenarios;
 mod exact;
 // The same over rings.
 mod rings;
-// What goes wrong with rings, and what pipes are asked for.
+// What goes wrong with rings.
 mod joints;
+// What pipes are asked for, and how many system calls it takes.
+mod calls;
 // Any stage killed at any moment, the chain started again: the same archive.
 mod kill;
 // The archive's own promises: kills, flipped bits, old archives written anew.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,10 +12,14 @@ use cli::OutputClosed;
 use frame::host::HostTable;
 use frame::{Frame, HostId};
 
+/// How much gathers before it is handed on.
+const BATCH_BYTES: usize = 256 << 10;
+
 /// Where raw events go.
 pub(crate) enum Raw {
-    /// All of them to standard output.
-    Stdout(BufWriter<io::Stdout>),
+    /// All of them to standard output. As a file: what the library has for it breaks writes at
+    /// line ends, and these bytes have none.
+    Stdout(BufWriter<File>),
     /// All of them into one file.
     One(BufWriter<File>, PathBuf),
     /// A file for each host.
@@ -25,13 +30,15 @@ impl Raw {
     /// A folder that exists, or a path with a slash at its end, means a file for each host.
     pub(crate) fn create(path: &Path, force: bool) -> anyhow::Result<Raw> {
         if path == Path::new("-") {
-            return Ok(Raw::Stdout(BufWriter::new(io::stdout())));
+            let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+            cli::widen(stdout.as_fd());
+            return Ok(Raw::Stdout(BufWriter::with_capacity(BATCH_BYTES, stdout.into())));
         }
         if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
             return Ok(Raw::PerHost { dir: path.into(), force, files: HashMap::new() });
         }
-        Ok(Raw::One(open(path, force)?, path.into()))
+        Ok(Raw::One(BufWriter::with_capacity(BATCH_BYTES, open(path, force)?), path.into()))
     }
 
     pub(crate) fn takes_stdout(&self) -> bool {
@@ -45,7 +52,9 @@ impl Raw {
             Raw::PerHost { dir, force, files } => {
                 let name = file_name(frame.header.host, hosts);
                 if !files.contains_key(&name) {
-                    files.insert(name.clone(), open(&dir.join(&name), *force)?);
+                    // There may be thousands, each with a small buffer.
+                    let file = BufWriter::new(open(&dir.join(&name), *force)?);
+                    files.insert(name.clone(), file);
                 }
                 match files.get_mut(&name) {
                     Some(out) => write(out, frame).with_context(|| name),
@@ -90,13 +99,13 @@ fn file_name(id: HostId, hosts: &HostTable) -> String {
     format!("{}.u32be", name.trim_start_matches('.').chars().map(safe).collect::<String>())
 }
 
-fn open(path: &Path, force: bool) -> anyhow::Result<BufWriter<File>> {
+fn open(path: &Path, force: bool) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     if !force && path.is_file() {
         anyhow::bail!("{}: exists; name another, or overwrite it with --force", path.display());
     }
-    Ok(BufWriter::new(options.open(path).with_context(|| path.display().to_string())?))
+    options.open(path).with_context(|| path.display().to_string())
 }
 
 fn write(out: &mut impl Write, frame: &Frame<'_>) -> io::Result<()> {

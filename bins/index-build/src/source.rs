@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -35,7 +36,10 @@ impl Source {
     /// Opens it and finds out by its first bytes what it is packed in.
     pub(crate) fn open(&self) -> anyhow::Result<Packed> {
         let mut reader: Box<dyn BufRead + Send> = match &self.path {
-            None => Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())),
+            None => {
+                cli::widen(io::stdin().as_fd());
+                Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin()))
+            }
             Some(path) => {
                 let file = File::open(path).with_context(|| path.display().to_string())?;
                 Box::new(BufReader::with_capacity(BUFFER_BYTES, file))

@@ -172,7 +172,7 @@ plc-fetch --follow --resume did.idx | index-build --update did.idx";
         if let Some(window) = state.window {
             directory.go_on(window);
         }
-        let intake = Intake::new(Sink { store, prints }, stored, after, cli);
+        let intake = Intake::new(Sink::new(store, prints), stored, after, cli);
         let progress = Progress::new(cli);
         let mut fetch = Fetch {
             cli,

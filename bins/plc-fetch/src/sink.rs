@@ -1,16 +1,25 @@
 //! Where operations go.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use crate::store::Store;
 
 /// A folder, standard output, or one after the other.
 pub(crate) struct Sink {
     pub(crate) store: Option<Store>,
-    pub(crate) prints: bool,
+    prints: bool,
 }
 
 impl Sink {
+    /// Into this folder, if there is one; and printed, if that is wanted.
+    pub(crate) fn new(store: Option<Store>, prints: bool) -> Self {
+        if prints {
+            cli::widen(io::stdout().as_fd());
+        }
+        Self { store, prints }
+    }
+
     /// Hands on lines, each with its end. If they are to be durable they are where they belong
     /// when it returns: on the disk before anybody reads them.
     pub(crate) fn put(&mut self, text: &[u8], lines: u64, durable: bool) -> anyhow::Result<()> {

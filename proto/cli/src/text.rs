@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 
-use crate::{Cli, OutputClosed};
+use crate::{Cli, OutputClosed, pipe};
 
 /// As much as goes into a pipe in one write and still leaves it room.
 const BATCH_BYTES: usize = 64 << 10;
@@ -22,6 +23,7 @@ impl<'c> Text<'c> {
     /// Nothing yet.
     #[must_use]
     pub fn new(cli: &'c Cli) -> Text<'c> {
+        pipe::widen(io::stdout().as_fd());
         Text { cli, gathered: Vec::with_capacity(2 * BATCH_BYTES) }
     }
 
