@@ -204,3 +204,59 @@ fn detached(error: Error) -> anyhow::Error {
         error => error.into(),
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use frame::{Header, Kind};
+    use ring::Address;
+
+    use super::*;
+
+    /// Both sides of a ring.
+    fn pair(folder: &std::path::Path) -> (Writer, RingIn) {
+        let address = Address::new("a").unwrap().within(&folder.join("rings"));
+        let there = address.clone();
+        let reader = std::thread::spawn(move || Reader::attach_at(&there, Patience::default()));
+        let writer = Writer::create_at(&address, CAPACITY_BYTES, Patience::default()).unwrap();
+        (writer, RingIn { reader: reader.join().unwrap().unwrap(), long: Vec::new() })
+    }
+
+    fn publish(writer: &mut Writer, bytes: &[u8]) {
+        for piece in bytes.chunks(PIECE_BYTES) {
+            writer.reserve(piece.len()).unwrap().copy_from_slice(piece);
+            writer.publish(piece.len()).unwrap();
+        }
+    }
+
+    fn frame_of(bytes: usize) -> Vec<u8> {
+        let mut whole = Vec::new();
+        frame::put(&mut whole, &Header::new(Kind(99), 1), &vec![7; bytes]).unwrap();
+        whole
+    }
+
+    // What came between a look at a long frame's beginning and the wait for the rest was taken for
+    // a part of what had been looked at: the wait was for bytes behind a frame that was whole.
+    #[test]
+    fn the_rest_of_a_long_frame_that_came_since_it_was_seen_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, mut input) = pair(folder.path());
+        let (long, next) = (frame_of(CAPACITY_BYTES / 2 + 1), frame_of(10));
+        let (begun, rest) = long.split_at(1_000);
+
+        publish(&mut writer, begun);
+        assert_eq!(input.data().unwrap(), begun);
+        publish(&mut writer, &[rest, &next].concat());
+        // No more will come: who waits for more gets the end instead of waiting for ever.
+        writer.close().unwrap();
+        // Asked before each wait, and told how far the writer is.
+        assert_eq!(input.queue().0, (long.len() + next.len()) as u64);
+
+        assert!(matches!(input.fill(&[]).unwrap(), More::Bytes(bytes) if bytes == rest.len()));
+        assert!(input.data().unwrap() == long);
+        input.consume(long.len()).unwrap();
+        assert_eq!(input.data().unwrap(), next);
+        input.consume(next.len()).unwrap();
+        assert!(matches!(input.fill(&[]).unwrap(), More::End));
+    }
+}
