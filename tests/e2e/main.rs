@@ -37,6 +37,8 @@ mod branches;
 mod heals;
 // Hosts, copies, relays: what is dropped and what never is.
 mod copies;
+// What a running stage says of itself, where a person looks.
+mod figures;
 // Handles, did:web, and what an index says of itself.
 mod identities;
 // The directory, fetched and followed: limits, both interfaces, the stream, faults.
