@@ -47,7 +47,8 @@
 //! }
 //! # Ok::<(), ring::Error>(()) });
 //! let mut writer = Writer::create(&name, CAPACITY_BYTES, Patience::default())?; // in another
-//! writer.write(b"bytes")?;
+//! writer.reserve(5)?.copy_from_slice(b"bytes");
+//! writer.publish(5)?;
 //! writer.close()?;
 //! # other.join().map_err(|_| "reader")??; Ok(()) }
 //! # #[cfg(not(target_os = "linux"))] fn main() {}

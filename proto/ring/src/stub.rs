@@ -36,15 +36,7 @@ impl Writer {
         match *self {}
     }
 
-    pub fn commit(&mut self, _: usize) -> Result<(), Error> {
-        match *self {}
-    }
-
     pub fn publish(&mut self, _: usize) -> Result<(), Error> {
-        match *self {}
-    }
-
-    pub fn write(&mut self, _: &[u8]) -> Result<(), Error> {
         match *self {}
     }
 

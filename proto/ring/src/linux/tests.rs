@@ -236,7 +236,8 @@ fn a_position_that_cannot_be_is_an_error_that_names_it() {
         let directory = tempfile::tempdir().unwrap();
         let (mut writer, mut reader) = pair(directory.path());
         let (writes, reads) = (writer.shared().clone(), reader.shared().clone());
-        writer.write(b"abc").unwrap();
+        writer.reserve(3).unwrap().copy_from_slice(b"abc");
+        writer.publish(3).unwrap();
         assert_eq!(reader.data().unwrap(), b"abc");
         reader.consume(1).unwrap();
         assert!(reader.is_idle().unwrap());
@@ -319,7 +320,8 @@ proptest! {
                         if let Ok(span) = writer.reserve(bytes) {
                             span.fill(7);
                         }
-                        let _ = writer.commit(bytes / 2);
+                        let _ = writer.publish(bytes / 2);
+                        let _ = writer.flush();
                     }
                 }
                 Step::Read(bytes) => {

@@ -59,7 +59,7 @@ impl Writer {
     }
 
     /// The next `bytes` free bytes, in one piece, to be filled and then handed to
-    /// [`Writer::commit`] or [`Writer::publish`]; blocks while the ring is too full.
+    /// [`Writer::publish`]; blocks while the ring is too full.
     ///
     /// Fails with [`Error::TooLarge`] above [`Writer::bytes_max`], with
     /// [`Error::ReaderDetached`] or [`Error::ReaderDied`] if nobody will read them, with
@@ -127,18 +127,10 @@ impl Writer {
         }
     }
 
-    /// Publishes the first `bytes` bytes of the last reservation and wakes the reader if it
-    /// sleeps. Fails with [`Error::Overrun`] if that many were not reserved, and as
-    /// [`Writer::flush`] does.
-    pub fn commit(&mut self, bytes: usize) -> Result<(), Error> {
-        self.publish(bytes)?;
-        self.flush()
-    }
-
-    /// Publishes without waking: a busy reader sees the bytes, a sleeping one is left asleep
-    /// until [`Writer::flush`], [`Writer::commit`], a wait for room, or 128 KiB of this. For
-    /// callers that flush whenever their own input would block; it saves them a wake-up a frame.
-    /// Fails with [`Error::Overrun`] if that many were not reserved.
+    /// Publishes the first `bytes` bytes of the last reservation without waking: a busy reader
+    /// sees them, a sleeping one is left asleep until [`Writer::flush`], a wait for room, or
+    /// 128 KiB of this. For callers that flush whenever their own input would block; it saves them
+    /// a wake-up a frame. Fails with [`Error::Overrun`] if that many were not reserved.
     pub fn publish(&mut self, bytes: usize) -> Result<(), Error> {
         let bytes = bytes as u64;
         if bytes > self.reserved {
@@ -151,12 +143,6 @@ impl Writer {
             self.announce();
         }
         Ok(())
-    }
-
-    /// Reserves, fills and commits in one. All or nothing; fails as [`Writer::reserve`] does.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.reserve(bytes.len())?.copy_from_slice(bytes);
-        self.commit(bytes.len())
     }
 
     /// Sees to it that the reader is awake if there is anything for it. Fails with

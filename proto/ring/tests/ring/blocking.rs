@@ -8,21 +8,21 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use ring::{Error, Ready, Until, Writer};
 
-use crate::stage::{CAPACITY, Directory, Pattern, code, patience, until};
+use crate::stage::{CAPACITY, Directory, Pattern, code, patience, until, write};
 
 #[test]
 fn a_full_ring_blocks_the_writer_until_the_reader_consumes() {
     let directory = Directory::new();
     let (mut writer, mut reader) = directory.pair(CAPACITY);
     let half = vec![1; CAPACITY / 2];
-    writer.write(&half).unwrap();
-    writer.write(&half).unwrap();
+    write(&mut writer, &half).unwrap();
+    write(&mut writer, &half).unwrap();
     let short = Duration::from_millis(20);
     assert_eq!(writer.wait_room(1, Some(short)).unwrap(), Ready::TimedOut);
     assert_eq!(writer.queued().unwrap(), CAPACITY as u64);
 
     let other = std::thread::spawn(move || {
-        writer.write(&[2]).unwrap();
+        write(&mut writer, &[2]).unwrap();
         writer
     });
     std::thread::sleep(short);
@@ -83,7 +83,7 @@ fn an_idle_ring_uses_no_cpu() {
     let mut writer = Writer::create_at(&directory.address(), CAPACITY, patience()).unwrap();
     let mut byte = [0];
     Pattern::new().fill(0, &mut byte);
-    writer.write(&byte).unwrap();
+    write(&mut writer, &byte).unwrap();
     let mut before = used(reader.pid());
     until("rest", || {
         std::thread::sleep(Duration::from_millis(50));
@@ -156,8 +156,8 @@ fn a_wait_ends_for_a_watched_descriptor_once() {
 
     // The same on the other side, blocked on a full ring.
     let half = vec![0; CAPACITY / 2];
-    writer.write(&half).unwrap();
-    writer.write(&half).unwrap();
+    write(&mut writer, &half).unwrap();
+    write(&mut writer, &half).unwrap();
     let event = EventFd::new().unwrap();
     writer.watch(event.as_fd(), Until::Readable).unwrap();
     event.write(1).unwrap();

@@ -5,7 +5,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ring::{Error, Reader, Ready, Writer};
 
 use crate::stage::{
-    CAPACITY, Directory, Sizes, Stage, code, patience, read_all, until, within, write_all,
+    CAPACITY, Directory, Sizes, Stage, code, patience, read_all, until, within, write, write_all,
 };
 
 fn kill_within_25_ms(stage: Stage, sizes: &mut Sizes) -> JoinHandle<()> {
@@ -159,7 +159,7 @@ fn a_reader_unwound_by_a_panic_has_died() {
 fn closing_is_clean_if_the_reader_left_after_the_last_byte() {
     let directory = Directory::new();
     let (mut writer, mut reader) = directory.pair(CAPACITY);
-    writer.write(b"all").unwrap();
+    write(&mut writer, b"all").unwrap();
     assert_eq!(reader.wait().unwrap(), Ready::More);
     let count = reader.data().unwrap().len();
     reader.consume(count).unwrap();
@@ -187,7 +187,7 @@ fn a_name_is_free_again_as_soon_as_both_sides_are_gone() {
     let began = Instant::now();
     for _ in 0..20 {
         let (mut writer, mut reader) = directory.pair(CAPACITY);
-        writer.write(b"x").unwrap();
+        write(&mut writer, b"x").unwrap();
         writer.close().unwrap();
         assert_eq!(read_one(&mut reader), b'x');
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use ring::{Error, Ready};
 
-use crate::stage::{CAPACITY, Directory, Pattern, Sizes, read_all, write_all};
+use crate::stage::{CAPACITY, Directory, Pattern, Sizes, commit, read_all, write, write_all};
 
 /// What both sides do in turn, in one thread.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ proptest! {
                     model.extend(bytes);
                     position += published as u64;
                     if wake {
-                        writer.commit(published).unwrap();
+                        commit(&mut writer, published).unwrap();
                     } else {
                         writer.publish(published).unwrap();
                     }
@@ -119,7 +119,7 @@ fn a_reader_that_waits_for_a_whole_frame_gets_it_in_one_piece() {
         // The largest pieces that are promised, which leave no room for anything else.
         for at in 0..total / frame {
             writer.reserve(frame).unwrap().fill(at as u8);
-            writer.commit(frame).unwrap();
+            commit(&mut writer, frame).unwrap();
         }
         writer.close().unwrap();
     });
@@ -153,9 +153,9 @@ fn pieces_over_half_the_ring_are_refused_on_both_sides() {
     let (mut writer, mut reader) = directory.pair(CAPACITY);
     let over = CAPACITY / 2 + 1;
     assert!(matches!(writer.reserve(over), Err(Error::TooLarge { .. })));
-    assert!(matches!(writer.write(&vec![0; over]), Err(Error::TooLarge { .. })));
+    assert!(matches!(write(&mut writer, &vec![0; over]), Err(Error::TooLarge { .. })));
     assert!(matches!(reader.wait_until(over), Err(Error::TooLarge { .. })));
-    writer.write(&vec![1; over - 1]).unwrap();
+    write(&mut writer, &vec![1; over - 1]).unwrap();
     assert_eq!(reader.wait_until(over - 1).unwrap(), Ready::More);
     assert_eq!(reader.data().unwrap().len(), over - 1);
     // A reader that sits on half a ring and asks for more could be waited for by the writer.
@@ -169,7 +169,7 @@ fn nothing_is_allocated_once_both_sides_run() {
     let frame = [7; 5400];
     let rounds = 20_000;
     let other = std::thread::spawn(move || {
-        writer.write(&frame).unwrap();
+        write(&mut writer, &frame).unwrap();
         let counted = allocation_counter::measure(|| {
             for _ in 1..rounds {
                 writer.reserve(frame.len()).unwrap().copy_from_slice(&frame);

@@ -215,12 +215,24 @@ pub(crate) fn write_all(writer: &mut Writer, total: u64) -> Result<(), Error> {
         let count = sizes.next(most) + 1;
         pattern.fill(position, writer.reserve(count)?);
         match sizes.next(3) {
-            0 => writer.commit(count)?,
+            0 => commit(writer, count)?,
             _ => writer.publish(count)?,
         }
         position += count as u64;
     }
     writer.flush()
+}
+
+/// Publishes what was filled and sees to it that the reader is awake for it.
+pub(crate) fn commit(writer: &mut Writer, bytes: usize) -> Result<(), Error> {
+    writer.publish(bytes)?;
+    writer.flush()
+}
+
+/// Reserves, fills and commits in one.
+pub(crate) fn write(writer: &mut Writer, bytes: &[u8]) -> Result<(), Error> {
+    writer.reserve(bytes.len())?.copy_from_slice(bytes);
+    commit(writer, bytes.len())
 }
 
 /// Not a test by itself: the other process of the others.

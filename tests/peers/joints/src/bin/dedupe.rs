@@ -142,14 +142,20 @@ impl Template {
             let header = Header { host: HostId(1), seq: seq as u64, ..Header::new(Kind::EVENT, 1) };
             frame::put(&mut bytes, &header, &event)?;
             if bytes.len() >= 64 << 10 {
-                writer.write(&bytes)?;
+                put(&mut writer, &bytes)?;
                 bytes.clear();
             }
         }
         frame::put(&mut bytes, &Header::new(Kind::END, 1), b"")?;
-        writer.write(&bytes)?;
+        put(&mut writer, &bytes)?;
         Ok(writer.close()?)
     }
+}
+
+fn put(writer: &mut Writer, bytes: &[u8]) -> Result<()> {
+    writer.reserve(bytes.len())?.copy_from_slice(bytes);
+    writer.publish(bytes.len())?;
+    Ok(writer.flush()?)
 }
 
 /// How many events come out.

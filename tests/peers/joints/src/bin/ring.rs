@@ -1,13 +1,15 @@
 //! `make bench-ring`: two processes and what can lie between them.
 //!
-//! Each frame is handed on by a call of its own, as a stage does that has nothing else to do; the
-//! reader takes as much as there is and looks at the first and the last word of each frame. Then
+//! Each frame is handed on by a call of its own, as a stage does that has nothing else to do: its
+//! writer copies it in, and the reader takes as much as there is and reads every byte of it, as a
+//! stage does that checks it. (A reader that looked at a word or two would leave the frame in the
+//! writer's cache, where a buffer that is used again at once costs next to nothing.) Then
 //! the same with frames gathered to 256 KiB, as our stages do under load. Last, frames that find
 //! the reader asleep: how long it takes until it has them.
 #![allow(missing_docs, reason = "a bench has no callers")]
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -21,11 +23,21 @@ use ring::{CAPACITY_BYTES, Patience, Reader, Ready, Writer};
 
 const KINDS: &[&str] = &["pipe-64k", "pipe-1m", "socket", "ring", "iceoryx2"];
 /// Bytes of a frame, and how many go by.
-const SIZES: [(usize, usize); 3] = [(200, 1_000_000), (5_400, 200_000), (200_000, 6_000)];
+const SIZES: [(usize, usize); 3] = [(200, 1_000_000), (5_400, 200_000), (LARGE_BYTES, 6_000)];
+const LARGE_BYTES: usize = 200_000;
+const LARGE_REASON: &str =
+    "      (At this size a joint is the copy in and the reading of it out of another core's cache,
+      the same for both: neither more memory in the ring nor a reader that never sleeps makes it
+      quicker. The sides of iceoryx2 look again and again while they wait: on a machine with
+      something else to do that costs them a multiple, and on a quiet one it can put them ahead.)";
+/// What our tools copy into a ring before the reader may have it.
+const PIECE_BYTES: usize = 64 << 10;
 const ROUNDS: usize = 3;
 /// A single wake-up is short, and whatever else the machine does is not.
 const WAKE_ROUNDS: usize = 5;
 const GATHERED_BYTES: usize = 256 << 10;
+/// As many pieces as the system takes in one call.
+const IOV_MAX: usize = 1_024;
 /// Single frames into a sleeping reader, and the pause between them.
 const WAKES: usize = 1_000;
 const PAUSE: Duration = Duration::from_micros(500);
@@ -58,16 +70,23 @@ struct Run {
 fn report() -> Result<()> {
     let cores = std::thread::available_parallelism()?;
     println!("JOINTS: two processes, {cores} cores; medians of {ROUNDS} runs, kinds in turn");
-    for how in ["each", "gathered"] {
+    for how in ["each", "gathered", "vectored"] {
         let what = match how {
             "each" => "each frame handed on by itself",
-            _ => "frames gathered to 256 KiB before they are handed on (not iceoryx2: one is one)",
+            "gathered" => {
+                "frames gathered to 256 KiB before they are handed on (not iceoryx2: one is one)"
+            }
+            _ => "the same without gathering, from where each lies, by one vectored write",
         };
         println!("\n{what}:");
         println!("{:<10} {:>9} {:>12} {:>8} {:>12}", "", "frame", "ns a frame", "GB/s", "CPU s/GB");
         for (size, count) in SIZES {
-            let kinds: Vec<&str> =
-                KINDS.iter().copied().filter(|kind| how == "each" || *kind != "iceoryx2").collect();
+            let kinds = KINDS.iter().copied().filter(|kind| match how {
+                "each" => true,
+                "gathered" => *kind != "iceoryx2",
+                _ => *kind == "pipe-1m",
+            });
+            let kinds: Vec<&str> = kinds.collect();
             let mut runs = vec![Vec::new(); kinds.len()];
             for _ in 0..ROUNDS {
                 for (kind, runs) in kinds.iter().zip(&mut runs) {
@@ -95,10 +114,14 @@ fn report() -> Result<()> {
             match (how, size) {
                 ("each", 200) => goal("200 B: 1 MiB pipe / ring", ratio("pipe-1m"), 5.0),
                 ("each", 5_400) => goal("5.4 KB: 1 MiB pipe / ring", ratio("pipe-1m"), 3.0),
+                ("vectored", _) => {}
                 _ => println!("      1 MiB pipe / ring: {:.2}", ratio("pipe-1m")),
             }
             if how == "each" {
                 goal(&format!("{size} B: iceoryx2 / ring"), ratio("iceoryx2"), 1.0);
+                if size == LARGE_BYTES {
+                    println!("{LARGE_REASON}");
+                }
             }
         }
     }
@@ -190,6 +213,11 @@ fn tell(begun_ns: u64, cpu_before: f64, mut delays_us: Vec<f64>) {
 /// A way to hand frames on.
 trait Sink {
     fn put(&mut self, frame: &[u8]) -> Result<()>;
+
+    /// Several frames in one call, from where each lies.
+    fn put_all(&mut self, _: &mut [IoSlice<'_>]) -> Result<()> {
+        bail!("one by one")
+    }
 }
 
 struct Fd(File);
@@ -198,11 +226,23 @@ impl Sink for Fd {
     fn put(&mut self, frame: &[u8]) -> Result<()> {
         Ok(self.0.write_all(frame)?)
     }
+
+    fn put_all(&mut self, mut frames: &mut [IoSlice<'_>]) -> Result<()> {
+        while !frames.is_empty() {
+            let written = self.0.write_vectored(frames)?;
+            IoSlice::advance_slices(&mut frames, written);
+        }
+        Ok(())
+    }
 }
 
 impl Sink for Writer {
     fn put(&mut self, frame: &[u8]) -> Result<()> {
-        Ok(self.write(frame)?)
+        for piece in frame.chunks(PIECE_BYTES) {
+            self.reserve(piece.len())?.copy_from_slice(piece);
+            self.publish(piece.len())?;
+        }
+        Ok(self.flush()?)
     }
 }
 
@@ -224,6 +264,7 @@ fn write(kind: &str, name: &str, how: &str, size: usize, count: usize) -> Result
 fn send(sink: &mut impl Sink, how: &str, size: usize, count: usize) -> Result<()> {
     let mut frame = vec![7; size];
     let mut gathered = Vec::with_capacity(GATHERED_BYTES + size);
+    let mut together = 0;
     frame[..8].copy_from_slice(&(size as u64).to_le_bytes());
     // Both sides are there from here on.
     std::thread::sleep(Duration::from_millis(50));
@@ -242,6 +283,14 @@ fn send(sink: &mut impl Sink, how: &str, size: usize, count: usize) -> Result<()
                     gathered.clear();
                 }
             }
+            "vectored" => {
+                together += 1;
+                if together * size >= GATHERED_BYTES || together == IOV_MAX || number + 1 == count {
+                    let mut slices = vec![IoSlice::new(&frame); together];
+                    sink.put_all(&mut slices)?;
+                    together = 0;
+                }
+            }
             _ => sink.put(&frame)?,
         }
     }
@@ -251,6 +300,13 @@ fn send(sink: &mut impl Sink, how: &str, size: usize, count: usize) -> Result<()
     }
     tell(begun, cpu, Vec::new());
     Ok(())
+}
+
+/// Reads all of a frame, as quickly as the processor can.
+fn sum(frame: &[u8]) -> u64 {
+    let (words, rest) = frame.as_chunks::<8>();
+    let rest = rest.iter().fold(0, |sum, byte| sum ^ u64::from(*byte));
+    words.iter().fold(rest, |sum, word| sum ^ u64::from_le_bytes(*word))
 }
 
 /// Counts frames and looks at them.
@@ -283,7 +339,7 @@ impl Seen {
             if stamp != u64::from_le_bytes([7; 8]) {
                 self.delays_us.push(now_ns().saturating_sub(stamp) as f64 / 1e3);
             }
-            self.sum ^= word(0) ^ word(size - 8);
+            self.sum ^= sum(frame);
             self.left = self.left.saturating_sub(1);
             taken += size;
         }
