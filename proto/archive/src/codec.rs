@@ -83,12 +83,12 @@ pub(crate) struct Given<'a> {
 }
 
 /// What is known of an event before its block is decoded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Meta<'a> {
     pub(crate) did: &'a str,
     pub(crate) seq: u64,
-    /// As in [`Given`].
-    pub(crate) base: Option<&'a Arc<Base>>,
+    /// As in [`Given`]. Who gives it away lets its memory be used again.
+    pub(crate) base: Option<Arc<Base>>,
 }
 
 /// An event that was decoded.
@@ -193,8 +193,8 @@ impl Encoder {
         state.clear();
         for (event, whole) in events.iter().zip(whole) {
             raw.clear();
-            let meta = Meta { did: event.did, seq: event.seq, base: event.base };
-            let middle = state.take(&mut input, &meta, raw_len, raw);
+            let meta = Meta { did: event.did, seq: event.seq, base: event.base.cloned() };
+            let middle = state.take(&mut input, meta, raw_len, raw);
             let back = middle.and_then(|middle| raw.split_at_checked(middle));
             if back != Some((event.sections, event.body)) {
                 *whole = true;
@@ -322,7 +322,7 @@ impl Decoder {
         let mut spans = Vec::with_capacity(events.len());
         for meta in events {
             let start = raw.len();
-            let middle = self.state.take(input, &meta, raw_len, &mut raw)?;
+            let middle = self.state.take(input, meta, raw_len, &mut raw)?;
             spans.push((start..middle, middle..raw.len()));
         }
         let bases = self.state.end();

@@ -78,10 +78,10 @@ fn work(decoder: &mut Decoder, waiting: &Mutex<Receiver<Job>>) {
         let Ok(Job { segment, index, at, bases, room, to }) = job else { return };
         decoder.room = room;
         let block = match index.blocks.get(at) {
-            Some(row) => segment.block(&index, row, &bases, decoder),
+            Some(row) => segment.block(&index, row, bases, decoder),
             None => Err(Damage::at(&segment.path, 0, Cause::Gone).into()),
         };
-        drop((segment, index, bases));
+        drop((segment, index));
         // Nobody may want it any more.
         let _ = to.send((at, block));
     }

@@ -263,6 +263,12 @@ impl Group {
             if index.blocks.iter().map(BlockRow::bytes).sum::<usize>() <= bytes {
                 self.ahead = self.begin(next)?;
             }
+            // So that nobody waits for it later.
+            let after = next.saturating_add(1);
+            if group_of(after) == group_of(next) {
+                self.open(after)?;
+                self.index(after)?;
+            }
             Ok::<(), Error>(())
         };
         let _ = begin();
@@ -305,7 +311,7 @@ impl Group {
         let no_block = || Damage::at(&segment.path, 0, Cause::Form(part::name(part::BLOCKS)));
         let row = index.blocks.get(at).ok_or_else(no_block)?;
         let bases = self.bases(&index, number, row, Self::end)?;
-        let block = segment.block(&index, row, &bases, &mut self.decoder)?;
+        let block = segment.block(&index, row, bases, &mut self.decoder)?;
         self.remember(number, &index, row, block)
     }
 

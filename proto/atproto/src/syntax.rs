@@ -125,13 +125,19 @@ impl Tid {
     }
 
     /// Its text.
+    #[inline]
     pub fn chars(self) -> [u8; Tid::CHARS] {
         let mut text = [b'2'; Tid::CHARS];
         for (at, letter) in text.iter_mut().rev().enumerate() {
-            let digit = (self.0 >> (5 * at)) & 31;
-            *letter = SORTABLE.get(digit as usize).copied().unwrap_or(b'2');
+            *letter = Tid(self.0 >> (5 * at)).last_char();
         }
         text
+    }
+
+    /// The last character of its text, which tells the lowest five bits of its clock.
+    #[inline]
+    pub fn last_char(self) -> u8 {
+        SORTABLE.get((self.0 & 31) as usize).copied().unwrap_or(b'2')
     }
 }
 

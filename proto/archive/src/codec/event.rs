@@ -123,7 +123,7 @@ impl State {
         }
     }
 
-    fn turn_to(&mut self, account: &str, base: Option<&Arc<Base>>) {
+    fn turn_to(&mut self, account: &str, base: Option<Arc<Base>>) {
         if self.account != account {
             self.leave();
             self.account.clear();
@@ -133,8 +133,8 @@ impl State {
             self.objects.no_commit();
             self.rev = None;
             if let Some(base) = base {
-                self.nodes.begin(base);
                 self.rev = base.rev;
+                self.nodes.begin(base);
             }
         }
     }

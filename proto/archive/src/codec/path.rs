@@ -321,9 +321,8 @@ fn take_clock_of(
 
 /// Gives the path's TID another clock; whether it has this layer then.
 fn has_layer(path: &mut [u8], clock: u64, layer: u32) -> bool {
-    let [.., letter] = &Tid(clock).chars();
     if let Some(last) = path.last_mut() {
-        *last = *letter;
+        *last = Tid(clock).last_char();
     }
     mst::layer(path) == layer
 }

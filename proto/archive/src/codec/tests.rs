@@ -111,7 +111,7 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(raw: Vec<u8>, events in 0usize..9) {
         let meta = Meta { did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", seq: 1, base: None };
         for codec in [ZSTD, APART_2, APART] {
-            let metas = vec![meta; events].into_iter();
+            let metas = vec![meta.clone(); events].into_iter();
             let _ = Decoder::new().unwrap().decode(codec, &raw, raw.len(), metas);
         }
         let _ = spans(&raw, events);
@@ -129,7 +129,7 @@ proptest! {
             let mut input = out.input(codec);
             for _ in 0..4 {
                 let meta = Meta { did, seq: 1, base: None };
-                let _ = state.take(&mut input, &meta, 1 << 16, &mut Vec::new());
+                let _ = state.take(&mut input, meta, 1 << 16, &mut Vec::new());
             }
         }
     }

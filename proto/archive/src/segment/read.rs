@@ -219,12 +219,12 @@ impl Segment {
         &self,
         index: &Index,
         row: &BlockRow,
-        bases: &[Option<Arc<Base>>],
+        mut bases: Vec<Option<Arc<Base>>>,
         decoder: &mut Decoder,
     ) -> Result<Block, Error> {
         let damaged = |cause| Error::from(Damage::at(&self.path, row.offset, cause));
         let form = || damaged(Cause::Form(part::name(part::ORDER)));
-        let metas = index.metas(row, bases).ok_or_else(form)?;
+        let metas = index.metas(row, &mut bases).ok_or_else(form)?;
         let bytes = self.block_bytes(row)?;
         decoder.decode(row.codec, &bytes, row.raw, metas.into_iter()).map_err(damaged)
     }
@@ -236,7 +236,7 @@ impl Index {
     fn metas<'a>(
         &'a self,
         block: &BlockRow,
-        bases: &'a [Option<Arc<Base>>],
+        bases: &mut [Option<Arc<Base>>],
     ) -> Option<Vec<Meta<'a>>> {
         let begins = self.begins(block);
         let places = block.first..block.first + block.events;
@@ -246,7 +246,7 @@ impl Index {
             let account = row.account? as usize;
             let starts = self.accounts.starts.get(account) == Some(&position);
             let base = account.checked_sub(begins.start).filter(|_| starts);
-            let base = base.and_then(|at| bases.get(at)?.as_ref());
+            let base = base.and_then(|at| bases.get_mut(at)?.take());
             Some(Meta { did: self.accounts.dids.get(account)?, seq: row.seq, base })
         });
         metas.collect()

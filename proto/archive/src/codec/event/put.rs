@@ -14,7 +14,7 @@ use crate::codec::{Facts, Given, write};
 impl State {
     /// Takes an event apart; `None`: it has to be kept whole, and `out` is of no use any more.
     pub(crate) fn put(&mut self, out: &mut Out, given: &Given<'_>, whole: bool) -> Option<()> {
-        self.turn_to(given.did, given.base);
+        self.turn_to(given.did, given.base.cloned());
         let parts = if whole { None } else { Parts::of(given) };
         let objects = if whole || parts.is_some() { None } else { self.two_objects(given.body) };
         let kind = match (&parts, objects) {

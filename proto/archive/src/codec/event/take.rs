@@ -20,18 +20,18 @@ impl State {
     pub(crate) fn take(
         &mut self,
         input: &mut In<'_>,
-        meta: &Meta<'_>,
+        mut meta: Meta<'_>,
         limit: usize,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
-        self.turn_to(meta.did, meta.base);
+        self.turn_to(meta.did, meta.base.take());
         let kind = input.byte(Stream::Form)?;
         self.take_sections(input)?;
         out.extend_from_slice(&self.sections);
         let middle = out.len();
         match kind {
             RAW => out.extend_from_slice(input.text(Stream::Raw)?),
-            COMMIT => self.take_commit(input, meta, out, limit.checked_sub(middle)?)?,
+            COMMIT => self.take_commit(input, &meta, out, limit.checked_sub(middle)?)?,
             OBJECTS => {
                 let facts = self.facts(meta.seq, self.rev.unwrap_or(self.anchor));
                 for _ in 0..2 {

@@ -42,6 +42,9 @@ pub(crate) struct Nodes {
     /// A bit for each digest that may be known: most that are asked for are not.
     maybe: Maybe,
     root: Option<Digest>,
+    /// A base that nobody needs any more, for its memory: what an account ends with takes about as
+    /// much as what it began with.
+    spare: Option<Base>,
 }
 
 /// A set of digests that says yes to some that are not in it.
@@ -75,7 +78,10 @@ impl Maybe {
 
 impl Nodes {
     pub(crate) fn clear(&mut self) {
-        (self.base, self.before) = (None, 0);
+        if let Some(base) = self.base.take().and_then(Arc::into_inner) {
+            self.spare = Some(base);
+        }
+        self.before = 0;
         self.since.clear();
         self.by_digest.clear();
         self.maybe = Maybe::default();
@@ -83,19 +89,20 @@ impl Nodes {
     }
 
     /// Begins with what an earlier segment ended with.
-    pub(crate) fn begin(&mut self, base: &Arc<Base>) {
+    pub(crate) fn begin(&mut self, base: Arc<Base>) {
         self.root = Some(base.root);
         for (at, digest) in base.digests.iter().enumerate() {
             self.by_digest.insert(*digest, at);
             self.maybe.add(digest);
         }
         self.before = base.digests.len();
-        self.base = Some(base.clone());
+        self.base = Some(base);
     }
 
     /// What is known of the last tree, for later segments; `None` if there is no tree.
-    pub(crate) fn end(&self, rev: Option<Tid>) -> Option<Base> {
+    pub(crate) fn end(&mut self, rev: Option<Tid>) -> Option<Base> {
         let root = self.root?;
+        let spare = self.spare.take();
         let mut met = vec![false; self.len()];
         let (mut found, mut next) = (Vec::with_capacity(32), Vec::with_capacity(32));
         next.extend(self.get(Some(&root)).map(|at| (at, root)));
@@ -116,11 +123,19 @@ impl Nodes {
             }
             next.extend(node.left.and_then(|left| Some((self.get(Some(&left))?, left))));
         }
-        let mut nodes = Grove::with_room(found.len(), entries, keys);
-        for (node, _) in &found {
-            nodes.add(node);
+        let spare = spare.map(|spare| (spare.nodes, spare.digests));
+        let spare = spare.filter(|(nodes, _)| nodes.is_room_for(entries, keys));
+        let (mut nodes, mut digests) = spare.unwrap_or_else(|| {
+            // A little more: it grows from segment to segment.
+            let [nodes, entries, keys] = [found.len(), entries, keys].map(|it| it + it / 4);
+            (Grove::with_room(nodes, entries, keys), Vec::with_capacity(nodes))
+        });
+        nodes.clear();
+        digests.clear();
+        for (node, digest) in found {
+            nodes.add(&node);
+            digests.push(digest);
         }
-        let digests = found.into_iter().map(|(_, digest)| digest).collect();
         Some(Base { rev, root, nodes, digests })
     }
 

@@ -163,6 +163,12 @@ impl Grove {
         }
     }
 
+    /// Whether it has room for so many entries and bytes of keys, and not far too much.
+    pub(super) fn is_room_for(&self, entries: usize, keys: usize) -> bool {
+        let fits = |room: usize, needed: usize| room >= needed && room / 2 <= needed;
+        fits(self.entries.capacity(), entries) && fits(self.keys.capacity(), keys)
+    }
+
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.entries.clear();
