@@ -1,6 +1,8 @@
 //! Joints that go wrong, between real stages.
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,4 +187,84 @@ fn a_reader_that_stops_holds_all_up_and_frames_longer_than_the_ring_come_whole()
 /// What a tool makes its rings of.
 fn ring_bytes() -> usize {
     1 << 20
+}
+
+/// The header page of a stage's ring, as the process itself has it.
+struct HeaderPage {
+    memory: File,
+    from: u64,
+}
+
+impl HeaderPage {
+    fn of(stage: &Stage) -> HeaderPage {
+        let pid = stage.0.id();
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let is_ours =
+            |line: &&str| line.contains(" 00000000 ") && line.contains("sovereign-ring-a");
+        let line = maps.lines().find(is_ours).unwrap_or_else(|| panic!("no ring: {maps}"));
+        let from = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+        let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
+        HeaderPage { memory: memory.unwrap(), from }
+    }
+
+    fn word(&self, at: u64) -> u64 {
+        let mut word = [0; 8];
+        self.memory.read_exact_at(&mut word, self.from + at).unwrap();
+        u64::from_le_bytes(word)
+    }
+
+    fn scribble(&self, at: u64) {
+        self.memory.write_all_at(&[0xff; 4], self.from + at).unwrap();
+    }
+}
+
+#[test]
+fn a_header_word_that_is_scribbled_on_ends_the_stage_that_reads_it_with_what_it_read() {
+    // Offsets of the header page, as `proto/ring` describes it.
+    let (head, writer_closed, tail) = (128, 136, 256);
+    for (word, at, by_reader) in
+        [("head", head, true), ("writer_closed", writer_closed, true), ("tail", tail, false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = Stage::start(&mut ringing("car-extract", folder.path(), &["ring:a"]));
+        let mut writer = ringing("dedupe", folder.path(), &["--out", "ring:a"]);
+        let mut writer = Stage::start(writer.stdin(Stdio::piped()));
+        let mut to = writer.0.stdin.take().unwrap();
+        let bytes = stream([10]);
+        to.write_all(&bytes).unwrap();
+        let mut page = None;
+        wait_until("a frame through the ring", || {
+            let joined = folder.path().join("sovereign/ring-a.reader").exists();
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", writer.0.id())).unwrap();
+            if joined && maps.contains("sovereign-ring-a") {
+                page.get_or_insert_with(|| HeaderPage::of(&writer));
+            }
+            page.as_ref().is_some_and(|page| page.word(tail) == bytes.len() as u64)
+        });
+        let page = page.unwrap();
+        // The reader looks at nothing while something is laid there for it.
+        reader.signal(Signal::SIGSTOP);
+        let more = &stream([10, 10])[frame::MAGIC.len()..];
+        to.write_all(more).unwrap();
+        wait_until("more in the ring", || page.word(head) == (bytes.len() + more.len()) as u64);
+        page.scribble(at);
+        let said = if by_reader {
+            reader.signal(Signal::SIGCONT);
+            let (code, said) = reader.end();
+            assert_eq!(code, Some(1), "{word}: {said}");
+            drop(to);
+            // For the other, as with a pipe, its reader went away.
+            assert_eq!(writer.end().0, Some(0), "{word}");
+            said
+        } else {
+            to.write_all(&end()).unwrap();
+            drop(to);
+            let (code, said) = writer.end();
+            assert_eq!(code, Some(1), "{word}: {said}");
+            reader.signal(Signal::SIGCONT);
+            assert_eq!(reader.end().0, Some(1), "{word}");
+            said
+        };
+        assert!(said.contains(word) && said.contains("4294967295"), "{word}: {said}");
+    }
 }
