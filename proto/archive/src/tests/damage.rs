@@ -55,6 +55,40 @@ fn any_flipped_byte_of_a_segment_is_harmless_or_named() {
     assert_eq!(costly, blocks[0].length as u64);
 }
 
+/// A segment's blocks are decoded while the one before it is handed on. Compaction may give its name
+/// to another file meanwhile: that one counts, and it may be damaged.
+#[test]
+fn a_segment_that_is_replaced_while_the_one_before_is_handed_on_is_read_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), small(), &stream(45), true).unwrap();
+    let path = Folder::new(dir.path()).segment(1);
+    let good = std::fs::read(&path).unwrap();
+    let segment = crate::segment::read::Segment::open(&path, 1).unwrap();
+    let block = segment.index().unwrap().blocks[0];
+    let mut bad = good.clone();
+    bad[block.offset as usize] ^= 1;
+    for (bytes, missing) in [(good, vec![]), (bad, (10..20).collect())] {
+        let mut reader = Reader::open(dir.path()).unwrap();
+        let mut scan = reader.scan(Query::default());
+        assert!(matches!(scan.next().unwrap(), Some(Found::Event(event)) if event.n == 0));
+        let new = dir.path().join("new");
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        let (mut numbers, mut lost) = (vec![0], Vec::new());
+        while let Some(found) = scan.next().unwrap() {
+            match found {
+                Found::Event(event) => numbers.push(event.n),
+                Found::Damage(damage) => lost.extend(damage.lost.ranges().to_vec()),
+                Found::Note(_) => {}
+            }
+        }
+        assert_eq!(lost.into_iter().flatten().collect::<Vec<_>>(), missing);
+        numbers.extend(missing);
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..45).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn any_cut_of_a_segment_is_named() {
     let (dir, stream) = sealed(9);
