@@ -5,6 +5,10 @@ use std::io::Read as _;
 
 use super::*;
 
+/// What stands in front of the shapes of objects when they are packed.
+#[path = "../../../../proto/archive/src/codec/schema.rs"]
+mod schema;
+
 /// A frame of zstd begins with this.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Shorter texts are in others by chance.
@@ -49,19 +53,22 @@ fn text(record: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Everything that the files of a folder say: their bytes, and what comes out of each place that zstd
-/// may begin at.
-fn everything(dir: &Path) -> Vec<u8> {
-    let mut all = Vec::new();
+/// may begin at, with the schema in front and without; and how many only the schema opens.
+fn everything(dir: &Path) -> (Vec<u8>, usize) {
+    let (mut all, mut by_schema) = (Vec::new(), 0);
     for file in std::fs::read_dir(dir).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         for (at, _) in bytes.windows(ZSTD.len()).enumerate().filter(|(_, head)| *head == ZSTD) {
-            let frame = zstd::Decoder::new(&bytes[at..]).unwrap().single_frame();
-            // What a frame with a dictionary, or no frame, gives is nothing.
-            let _ = frame.take(PART_BYTES_MAX).read_to_end(&mut all);
+            let opens = [b"".as_slice(), schema::SCHEMA].map(|dictionary| {
+                let frame = zstd::Decoder::with_dictionary(&bytes[at..], dictionary).unwrap();
+                // What is no frame gives nothing, or as much as could be read.
+                frame.single_frame().take(PART_BYTES_MAX).read_to_end(&mut all).is_ok()
+            });
+            by_schema += usize::from(opens == [false, true]);
         }
         all.extend_from_slice(&bytes);
     }
-    all
+    (all, by_schema)
 }
 
 fn count<'t>(all: &[u8], texts: impl Iterator<Item = &'t Vec<u8>>) -> usize {
@@ -75,11 +82,13 @@ fn what_was_forgotten_is_in_no_file_neither_raw_nor_under_zstd() {
     assert!(gone.len() > 20 && there.len() > 100, "{} and {}", gone.len(), there.len());
     let dir = tempfile::tempdir().unwrap();
     pack(dir.path(), &events);
-    let before = everything(dir.path());
+    let (before, by_schema) = everything(dir.path());
+    assert!(by_schema > 0, "the shapes of objects were not looked into");
     let (had, kept) = (count(&before, gone.iter()), count(&before, there.iter()));
     assert!(had * 10 > gone.len() * 9, "{had} of {} found before", gone.len());
     ok(&run(dir.path(), &["--level", "3"]));
-    let after = everything(dir.path());
+    let (after, by_schema) = everything(dir.path());
+    assert!(by_schema > 0, "the shapes of objects were not looked into");
     let left = gone.iter().find(|text| memchr::memmem::find(&after, text).is_some());
     assert_eq!(left.map(|text| String::from_utf8_lossy(text)), None);
     assert_eq!(count(&after, there.iter()), kept);
