@@ -40,7 +40,8 @@ struct Args {
     #[arg(long, value_name = "DID")]
     did: Vec<String>,
 
-    /// Only commits with an operation on this path; may be given several times
+    /// Only commits with an operation on this path; may be given several times. With --did they are
+    /// found by a few pages each, without it everything is gone through
     #[arg(long, value_name = "COLLECTION/RKEY")]
     path: Vec<String>,
 

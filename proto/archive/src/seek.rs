@@ -36,14 +36,16 @@ fn seek_or_damage(folder: &Folder, sources: &[Source], query: &Query) -> Result<
         .map(Source::number)
         .collect();
     let mut from = query.from;
-    if query.since_ns > 0 || !query.paths.is_empty() && query.dids.len() == 1 {
+    // A path's name goes with its account's: without one it is not known what to look for.
+    let are_named = !query.paths.is_empty() && !query.dids.is_empty();
+    if query.since_ns > 0 || are_named {
         let Some(manifest) = Manifest::read(folder)? else { return Ok(sought) };
         let mut finder = Finder::open(folder, manifest.key, segments.clone())?;
         if query.since_ns > 0 {
             from = from.max(finder.since(query.since_ns)?.unwrap_or(0));
         }
-        if let ([did], false) = (&query.dids[..], query.paths.is_empty()) {
-            sought.picked = Some(finder.of_paths(did, &query.paths)?);
+        if are_named {
+            sought.picked = Some(finder.of_paths(&query.dids, &query.paths)?);
         }
         sought.pages = finder.reads();
     }

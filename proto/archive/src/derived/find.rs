@@ -140,12 +140,12 @@ impl Finder {
         Ok(None)
     }
 
-    /// All events of an account that have an operation on one of these paths: from the last leaf of
-    /// each back over the account's leaves.
-    pub(crate) fn of_paths(&mut self, did: &str, paths: &[String]) -> Result<Picked, Error> {
+    /// All events of one of these accounts that have an operation on one of these paths: from the
+    /// last leaf of each back over its account's leaves.
+    pub(crate) fn of_paths(&mut self, dids: &[String], paths: &[String]) -> Result<Picked, Error> {
         let mut picked = Picked::default();
         let mut names = BTreeSet::new();
-        for path in paths {
+        for (did, path) in dids.iter().flat_map(|did| paths.iter().map(move |path| (did, path))) {
             names.extend([true, false].map(|proved| draft::path(&self.key, did, path, proved)));
         }
         // Segments without a table are gone through.

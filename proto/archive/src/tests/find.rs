@@ -9,7 +9,7 @@ use super::heads::traffic;
 use super::*;
 
 /// Numbers of the events that are asked for, blocks decoded and pages read for that.
-fn asked(dir: &Path, query: Query) -> (Vec<u64>, u64, u64) {
+pub(super) fn asked(dir: &Path, query: Query) -> (Vec<u64>, u64, u64) {
     let mut reader = Reader::open(dir).unwrap();
     let mut scan = reader.scan(query);
     let mut numbers = Vec::new();
@@ -24,12 +24,12 @@ fn asked(dir: &Path, query: Query) -> (Vec<u64>, u64, u64) {
 }
 
 /// The events of each path, and the time of each event.
-struct All {
-    paths: BTreeMap<(String, String), Vec<u64>>,
+pub(super) struct All {
+    pub(super) paths: BTreeMap<(String, String), Vec<u64>>,
     times: Vec<u64>,
 }
 
-fn all(dir: &Path) -> All {
+pub(super) fn all(dir: &Path) -> All {
     let (mut paths, mut times) = (BTreeMap::<_, Vec<u64>>::new(), Vec::new());
     let mut reader = Reader::open(dir).unwrap();
     let mut scan = reader.scan(Query::default());
@@ -48,7 +48,7 @@ fn all(dir: &Path) -> All {
     All { paths, times }
 }
 
-fn by_path(did: &str, path: &str) -> Query {
+pub(super) fn by_path(did: &str, path: &str) -> Query {
     Query { dids: vec![did.to_owned()], paths: vec![path.to_owned()], ..Query::default() }
 }
 
@@ -79,6 +79,31 @@ fn a_path_is_found_by_few_pages_and_blocks_and_nothing_of_it_is_missed() {
     let (did, path) = all.paths.keys().next().unwrap();
     assert!(asked(dir.path(), by_path(did, "app.bsky.feed.post/none")).0.is_empty());
     assert!(asked(dir.path(), by_path("did:web:nobody.example", path)).0.is_empty());
+}
+
+#[test]
+fn paths_of_several_accounts_are_found_without_going_through_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), small(), &traffic(600..1500), false).unwrap();
+    let all = all(dir.path());
+    let everything = asked(dir.path(), Query::default()).1;
+    let named: Vec<_> = all.paths.iter().filter(|(_, events)| events.len() > 1).collect();
+    for ours in named.chunks(named.len() / 12) {
+        // A name in each of three places; what one account has on the path of another counts, too.
+        let ours = [0, ours.len() / 2, ours.len() - 1].map(|at| ours[at].0);
+        let dids = ours.iter().map(|(did, _)| did.clone()).collect::<Vec<_>>();
+        let paths = ours.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>();
+        let is_asked = |(did, path): &(String, String)| dids.contains(did) && paths.contains(path);
+        let events = all.paths.iter().filter(|(name, _)| is_asked(name));
+        let mut expected: Vec<u64> = events.flat_map(|(_, events)| events).copied().collect();
+        expected.sort_unstable();
+        expected.dedup();
+        let query = Query { dids: dids.clone(), paths: paths.clone(), ..Query::default() };
+        let (found, blocks, _) = asked(dir.path(), query);
+        assert_eq!(found, expected, "{ours:?}");
+        let most = (16 * expected.len() as u64).min(everything / 2);
+        assert!(blocks <= most, "{blocks} of {everything} blocks for {expected:?}");
+    }
 }
 
 #[test]
