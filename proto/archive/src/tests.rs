@@ -14,6 +14,7 @@ mod archive;
 mod crash;
 mod damage;
 mod find;
+mod flips;
 mod golden;
 mod heads;
 
