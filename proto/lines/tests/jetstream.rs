@@ -1,4 +1,5 @@
 //! Lines of Jetstream, as its own README and models show them, come out of the events they tell of.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use atproto::blocks::Blocks;
 use atproto::event;
