@@ -27,9 +27,9 @@ const SIZES: [(usize, usize); 3] = [(200, 1_000_000), (5_400, 200_000), (LARGE_B
 const LARGE_BYTES: usize = 200_000;
 const LARGE_REASON: &str =
     "      (At this size a joint is the copy in and the reading of it out of another core's cache,
-      the same for both: neither more memory in the ring nor a reader that never sleeps makes it
-      quicker. The sides of iceoryx2 look again and again while they wait: on a machine with
-      something else to do that costs them a multiple, and on a quiet one it can put them ahead.)";
+      the same for both: a ring of twice the size saves a few in a hundred of it, a reader that never
+      sleeps nothing. The sides of iceoryx2 look again and again while they wait: on a machine with
+      something else to do that costs them more, and on a quiet one it can put them ahead.)";
 /// What our tools copy into a ring before the reader may have it.
 const PIECE_BYTES: usize = 64 << 10;
 const ROUNDS: usize = 3;
