@@ -5,10 +5,11 @@
 //! look-up allocates nothing and makes no system call.
 //!
 //! The room knows about keys and values of fixed size and nothing about what they mean. It has
-//! four parts: [`Table`] reads, [`Pack`] writes (both any run of bytes, so that one file can hold
-//! a table among other things), [`mod@file`] makes, publishes and maps files, and [`live`] is the
-//! file that grows under its readers. Only mapping and prefetching are `unsafe`, in [`map`],
-//! [`live`] and `machine`. The bytes are described in [`header`] and [`live`].
+//! five parts: [`Table`] reads, [`Pack`] writes (both any run of bytes, so that one file can hold
+//! a table among other things), [`mod@file`] makes, publishes and maps files, [`live`] is the
+//! file that grows under its readers, and [`words`] one of words that are set under them. Only mapping
+//! and prefetching are `unsafe`, in [`map`], [`live`], [`words`] and `machine`. The bytes are described
+//! in [`header`], [`live`] and [`words`].
 //!
 //! ```
 //! use table::{Pack, Seed, Table, header};
@@ -37,6 +38,7 @@ pub mod file;
 pub mod header;
 pub mod live;
 pub mod map;
+pub mod words;
 
 mod error;
 mod group;
@@ -53,3 +55,4 @@ pub use live::{Live, LiveMut};
 pub use map::{Map, Use};
 pub use pack::{Pack, Packed};
 pub use read::Table;
+pub use words::{Words, WordsMut};
