@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use archive::{Event, Forgotten, Left, Tombstones};
+use archive::{Event, Forgotten, Lattice, Left};
 use atproto::event;
 
-/// How old what is known of deletions may be.
+/// How old what is known of takedowns may be.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 
 /// How records that are gone are left out.
@@ -22,10 +22,11 @@ pub(crate) enum Mode {
     Redact,
 }
 
-/// What is to be shown of an event.
-/// What helps where tombstones cannot be read.
-const REPAIR: &str = "cannot say what is gone; archive-check --repair makes the tombstones again";
+/// What helps where the lattice cannot be read.
+const REPAIR: &str = "cannot say what is gone; archive-check --repair makes that again, and so does \
+                      archive-pack when it starts";
 
+/// What is to be shown of an event.
 pub(crate) enum Shown {
     All,
     Body(Vec<u8>),
@@ -34,56 +35,56 @@ pub(crate) enum Shown {
 
 pub(crate) struct View {
     mode: Mode,
-    tombs: Option<Tombstones>,
+    lattice: Option<Lattice>,
     forgotten: Forgotten,
     looked: Instant,
 }
 
 impl View {
     pub(crate) fn open(dir: &Path, mode: Mode) -> anyhow::Result<View> {
-        let tombs = match mode {
+        let lattice = match mode {
             Mode::All => None,
-            Mode::Live | Mode::Redact => Some(Tombstones::open(dir).context(REPAIR)?),
+            Mode::Live | Mode::Redact => Some(Lattice::open(dir).context(REPAIR)?),
         };
         anyhow::ensure!(
-            tombs.as_ref().is_none_or(Tombstones::are_there),
-            "{}: an older version wrote this and it has no tombstones; archive-check --repair makes them",
+            lattice.as_ref().is_none_or(Lattice::is_there),
+            "{}: nothing here says what is gone, as in an archive of an older version; \
+             archive-check --repair makes that, and so does archive-pack when it starts",
             dir.display()
         );
-        Ok(View { mode, tombs, forgotten: Forgotten::open(dir)?, looked: Instant::now() })
+        Ok(View { mode, lattice, forgotten: Forgotten::open(dir)?, looked: Instant::now() })
     }
 
-    /// Reads what has been deleted since, unless that was just done.
+    /// Reads what has been taken down since, unless that was just done.
     fn look(&mut self) -> anyhow::Result<()> {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
             self.forgotten.refresh()?;
-            if let Some(tombs) = &mut self.tombs {
-                tombs.refresh().context(REPAIR)?;
-            }
         }
         Ok(())
     }
 
     pub(crate) fn of(&mut self, stored: &Event<'_>) -> anyhow::Result<Shown> {
         self.look()?;
-        if self.mode == Mode::All && self.forgotten.is_empty() {
+        let fate = match &mut self.lattice {
+            Some(lattice) => Some(lattice.fate(stored.n).context(REPAIR)?),
+            None => None,
+        };
+        let away = fate.is_some_and(|fate| fate.is_away());
+        let any_gone = away || fate.is_some_and(|fate| fate.any_gone());
+        if !any_gone && self.forgotten.is_empty() {
             return Ok(Shown::All);
         }
         let Ok(event) = event::parse(stored.body) else { return Ok(Shown::All) };
         let did = event.did().unwrap_or_default();
-        let away = self.tombs.as_ref().is_some_and(|tombs| tombs.is_away(did));
-        if event.blocks().is_none() || !away && self.mode == Mode::All && !self.forgotten.any(did) {
+        if event.blocks().is_none() || !any_gone && !self.forgotten.any(did) {
             return Ok(Shown::All);
         }
         if self.forgotten.account(did) || away && self.mode == Mode::Live {
             return Ok(Shown::Nothing);
         }
-        let gone = |path: &str| {
-            let tombs = self.tombs.as_ref();
-            away || self.forgotten.path(did, path)
-                || tombs.is_some_and(|tombs| tombs.is_gone(did, path, stored.n))
-        };
+        let paths = fate.map(|fate| fate.gone_paths(&event)).unwrap_or_default();
+        let gone = |path: &str| away || self.forgotten.path(did, path) || paths.contains(path);
         Ok(match self.mode {
             Mode::Live => match archive::redact(stored.body, gone) {
                 Left::All => Shown::All,

@@ -14,16 +14,16 @@ use crate::proof::{Finding, Proof};
 /// Proves a whole archive again, from the signatures up, without a network
 ///
 /// Every event is read back, its blocks are hashed, its signature is held against the key that it
-/// was stored with, and its operations are undone. What is damaged or does not hold is named, and
-/// the exit status is 1. An archive that is being written is checked as it was when this began.
+/// was stored with, and its operations are undone. What the archive says is gone is held against the
+/// events, too. What is damaged or does not hold is named, and the exit status is 1. An archive that is being written is checked as it was when this began.
 #[derive(Debug, clap::Parser)]
 struct Args {
     /// The archive's folder
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
-    /// First make again what can be worked out (the manifest, the tombstones, what finds single
-    /// events and accounts), and end what a kill left half done. No other process may write the archive meanwhile
+    /// First make again what can be worked out (the manifest, what says which records are gone, what
+    /// finds single events and accounts), and end what a kill left half done. No other process may write the archive meanwhile
     #[arg(long)]
     repair: bool,
 
@@ -78,6 +78,10 @@ archive-check archive/ --parts --json | jq '.parts[] | select(.name == \"signatu
                 }
                 Some(_) => counts.notes += 1,
             }
+        }
+        for damage in archive::differences(&self.dir)? {
+            counts.damaged += 1;
+            cli.warn(format_args!("{damage}; archive-check --repair makes it again"));
         }
         let parts = match self.parts && counts.damaged == 0 {
             true => Some(archive::parts(&self.dir)?),

@@ -121,3 +121,24 @@ fn a_folder_without_an_archive_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("there is no archive here"));
 }
+
+#[test]
+fn a_bit_that_does_not_say_what_the_events_say_is_named_and_mended() {
+    let body = commit();
+    let verdict = Verdict::ok(Some(key(&body)));
+    let dir = archive(&[(&body, verdict)]);
+    assert_eq!(run(dir.path(), &[]).0.status.code(), Some(0));
+    // The base, of which there is one file.
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let base = files.filter(|path| path.to_str().unwrap().contains("/gone-")).min().unwrap();
+    let mut bits = std::fs::read(&base).unwrap();
+    bits[0] ^= 1;
+    std::fs::write(&base, bits).unwrap();
+    let (output, value) = run(dir.path(), &[]);
+    assert_eq!((output.status.code(), &value["damaged"]), (Some(1), &1.into()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("lattice") && said.contains("event 0"), "{said}");
+    assert!(said.contains("archive-check --repair"), "{said}");
+    assert_eq!(run(dir.path(), &["--repair"]).0.status.code(), Some(0));
+    assert_eq!(run(dir.path(), &[]).0.status.code(), Some(0));
+}

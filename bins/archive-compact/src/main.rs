@@ -67,14 +67,14 @@ archive-compact archive/ --grace 72h --json";
         for damage in &done.damage {
             cli.warn(format_args!("{damage}; this segment is as it was"));
         }
-        let gone = Gone::open(&self.dir, before)?;
+        let mut gone = Gone::open(&self.dir, before)?;
         let left = match done.damage.is_empty() {
-            true => archive::unforgotten(&self.dir, &gone)?,
+            true => archive::unforgotten(&self.dir, &mut gone)?,
             false => 0,
         };
         let mut rejected = 0;
         for path in &self.rejects {
-            rejected += rejects::rewrite(path, &gone)
+            rejected += rejects::rewrite(path, &mut gone)
                 .with_context(|| format!("--rejects {}", path.display()))?;
         }
         if self.json {

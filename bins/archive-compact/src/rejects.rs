@@ -11,7 +11,7 @@ use frame::{Decoder, Header, Item, Kind, Tag};
 const READ_BYTES: usize = 1 << 20;
 
 /// Puts a file without what is gone in the place of this one; how many frames lost something.
-pub(crate) fn rewrite(path: &Path, gone: &Gone) -> anyhow::Result<u64> {
+pub(crate) fn rewrite(path: &Path, gone: &mut Gone) -> anyhow::Result<u64> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let new = Path::new(&name);
@@ -32,7 +32,7 @@ pub(crate) fn rewrite(path: &Path, gone: &Gone) -> anyhow::Result<u64> {
     changed
 }
 
-fn copy(path: &Path, new: &Path, gone: &Gone) -> anyhow::Result<u64> {
+fn copy(path: &Path, new: &Path, gone: &mut Gone) -> anyhow::Result<u64> {
     let mut input = File::open(path)?;
     let mut output = BufWriter::new(File::create(new)?);
     let (mut decoder, mut changed) = (Decoder::default(), 0);
@@ -45,7 +45,7 @@ fn copy(path: &Path, new: &Path, gone: &Gone) -> anyhow::Result<u64> {
             at += used;
             let left = match &item {
                 Item::Frame(frame) if frame.header.kind == Kind::EVENT => {
-                    gone.left(0, frame.body()).map(|left| (*frame, left))
+                    gone.left_of_refused(frame.body())?.map(|left| (*frame, left))
                 }
                 _ => None,
             };

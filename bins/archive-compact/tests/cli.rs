@@ -109,8 +109,8 @@ fn deleted_and_replaced_records_are_gone_and_nothing_else() {
         }
     }
     assert!(redacted > 20, "{redacted}");
-    let gone = archive::Gone::open(dir.path(), 0).unwrap();
-    assert_eq!(archive::unforgotten(dir.path(), &gone).unwrap(), 0);
+    let mut gone = archive::Gone::open(dir.path(), 0).unwrap();
+    assert_eq!(archive::unforgotten(dir.path(), &mut gone).unwrap(), 0);
     // A second time there is nothing to do, and copies that come late bring nothing back.
     ok(&run(dir.path(), &[]));
     assert_eq!(stored(dir.path()), after);

@@ -125,18 +125,18 @@ archive-cat old/ | archive-pack --out new/ --level 19 --seal --json";
             return Err(cli::usage("--segment-bytes: from 1 to 256MiB"));
         }
         let writer = Writer::open(&self.out, self.options())?;
-        for damage in writer.damage() {
-            cli.warn(format_args!("{damage}"));
-        }
         let mut pack = Pack {
             cli,
             meter: Meter::new(cli, &self.out)?,
             writer,
             refusals: Refusals::new(cli, self.unproved, &self.take),
             room: Room::new(&self.out, self.min_free, self.segment_bytes.0),
+            told: 0,
         };
+        pack.tell();
         // What is whole is stored, however the input ends.
         let ended = pack.run(&self.inputs);
+        pack.tell();
         let seal = self.seal && ended.is_ok();
         let Pack { writer, mut meter, refusals, .. } = pack;
         match writer.finish(seal) {
@@ -180,14 +180,25 @@ struct Pack<'c> {
     meter: Meter<'c>,
     refusals: Refusals<'c>,
     room: Room,
+    /// How many places that are damaged were told of.
+    told: usize,
 }
 
 impl Pack<'_> {
+    /// Tells of damage that was met since.
+    fn tell(&mut self) {
+        for damage in self.writer.damage().iter().skip(self.told) {
+            self.cli.warn(format_args!("{damage}"));
+        }
+        self.told = self.writer.damage().len();
+    }
+
     fn run(&mut self, inputs: &Inputs) -> anyhow::Result<()> {
         let mut input = inputs.open(self.cli)?;
         loop {
             if input.idle()? {
                 self.writer.flush()?;
+                self.tell();
                 self.meter.written(&self.writer);
             }
             self.room.look()?;

@@ -9,20 +9,20 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use atproto::event;
+use atproto::event::{self, Event};
 
 use crate::codec::Given;
 use crate::error::Cause;
 use crate::folder::{Folder, unfinished};
 use crate::forgotten::Forgotten;
 use crate::group::{Group, group_of};
+use crate::lattice::{Lattice, PathsGone};
 use crate::lock::WriterLock;
 use crate::redact::{redact_all, without_blocks};
 use crate::seal::compare;
 use crate::segment::part;
 use crate::segment::read::{Index, Segment};
 use crate::segment::write::{Holdings, write};
-use crate::tombs::Tombstones;
 use crate::writer::{Options, Writer};
 use crate::{Damage, Error, disk};
 
@@ -45,7 +45,8 @@ pub struct Compacted {
 /// accounts whose host said long enough ago that they are deleted.
 #[derive(Debug)]
 pub struct Gone {
-    tombs: Tombstones,
+    lattice: Lattice,
+    paths: PathsGone,
     forgotten: Forgotten,
     /// Accounts that have been deleted for long enough.
     deleted: HashSet<String>,
@@ -59,13 +60,14 @@ impl Gone {
     /// [`Error::NoArchive`], [`Error::Damaged`], and those of the disk.
     pub fn open(dir: &Path, deleted_before_ns: u64) -> Result<Gone, Error> {
         let folder = Folder::new(dir);
-        let (tombs, forgotten) = (Tombstones::open(dir)?, Forgotten::open(dir)?);
-        let mut gone = Gone { tombs, forgotten, deleted: HashSet::new() };
-        for number in segments(&folder)? {
-            let deleted = deleted(&folder, number, &gone.tombs, deleted_before_ns)?;
-            gone.deleted.extend(deleted);
+        let (mut lattice, forgotten) = (Lattice::open(dir)?, Forgotten::open(dir)?);
+        let numbers = segments(&folder)?;
+        let mut deleted = HashSet::new();
+        for number in &numbers {
+            deleted.extend(deleted_accounts(&folder, *number, &mut lattice, deleted_before_ns)?);
         }
-        Ok(gone)
+        let paths = PathsGone::open(&folder, numbers)?;
+        Ok(Gone { lattice, paths, forgotten, deleted })
     }
 
     /// Whether all of an account goes but its signed commits.
@@ -73,18 +75,40 @@ impl Gone {
         self.forgotten.account(did) || self.deleted.contains(did)
     }
 
-    /// What is left of an event that loses something; `n` is its number, 0 for one that never was
-    /// in the archive.
-    #[must_use]
-    pub fn left(&self, n: u64, body: &[u8]) -> Option<Vec<u8>> {
-        let event = event::parse(body).ok()?;
-        event.blocks()?;
-        let did = event.did().unwrap_or_default();
-        if self.is_stripped(did) {
-            return without_blocks(body, &event).filter(|left| left != body);
+    /// What is left of event `n` of the archive if it loses something.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the disk.
+    pub fn left(&mut self, n: u64, body: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.without(body, |gone, event| Ok(gone.lattice.fate(n)?.gone_paths(event)))
+    }
+
+    /// The same of an event that never was in the archive: a record of it is gone when the archive knows
+    /// that what was under its path once was deleted or replaced.
+    ///
+    /// # Errors
+    /// As [`Gone::left`].
+    pub fn left_of_refused(&mut self, body: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.without(body, |gone, event| gone.paths.of(event))
+    }
+
+    fn without<'b>(
+        &mut self,
+        body: &'b [u8],
+        paths: impl FnOnce(&mut Gone, &Event<'b>) -> Result<HashSet<&'b str>, Error>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Ok(event) = event::parse(body) else { return Ok(None) };
+        if event.blocks().is_none() {
+            return Ok(None);
         }
-        let gone = |path: &str| self.forgotten.path(did, path) || self.tombs.is_gone(did, path, n);
-        redact_all(body, gone).filter(|left| left != body)
+        let did = event.did().unwrap_or_default();
+        let left = if self.is_stripped(did) {
+            without_blocks(body, &event)
+        } else {
+            let paths = paths(self, &event)?;
+            redact_all(body, |path| self.forgotten.path(did, path) || paths.contains(path))
+        };
+        Ok(left.filter(|left| left != body))
     }
 }
 
@@ -102,7 +126,7 @@ pub fn compact(dir: &Path, options: Options, deleted_before_ns: u64) -> Result<C
     // What lies in logs is forgotten by having it in a segment.
     Writer::open(dir, options)?.finish(true)?;
     let _lock = WriterLock::take(&folder)?;
-    let rules = Gone::open(dir, deleted_before_ns)?;
+    let mut rules = Gone::open(dir, deleted_before_ns)?;
     let mut done = Compacted::default();
     let numbers = segments(&folder)?;
     done.before = bytes(&folder, &numbers)?;
@@ -111,7 +135,7 @@ pub fn compact(dir: &Path, options: Options, deleted_before_ns: u64) -> Result<C
         // Nobody is to be written against an account whose tree goes. Which others end otherwise
         // when they are encoded anew is found out by doing so: then the group is begun again.
         let mut alone = HashSet::new();
-        while !group(&folder, members, &rules, options.level, &mut alone, &mut done)? {
+        while !group(&folder, members, &mut rules, options.level, &mut alone, &mut done)? {
             done.damage.truncate(damaged);
         }
         damaged = done.damage.len();
@@ -138,7 +162,7 @@ fn bytes(folder: &Folder, numbers: &[u32]) -> Result<u64, Error> {
 fn group(
     folder: &Folder,
     members: &[u32],
-    rules: &Gone,
+    rules: &mut Gone,
     level: i32,
     alone: &mut HashSet<Box<str>>,
     done: &mut Compacted,
@@ -160,10 +184,10 @@ fn group(
 }
 
 /// Accounts whose last word on their status is in this segment, and is that they are deleted.
-fn deleted(
+fn deleted_accounts(
     folder: &Folder,
     number: u32,
-    tombs: &Tombstones,
+    lattice: &mut Lattice,
     before_ns: u64,
 ) -> Result<Vec<String>, Error> {
     let read = || {
@@ -175,12 +199,17 @@ fn deleted(
         Err(Error::Damaged(_)) => return Ok(Vec::new()),
         other => other?,
     };
-    let dids = index.accounts.dids.iter().filter(|did| {
-        let ordinal = tombs.deleted_by(did).and_then(|n| n.checked_sub(first));
-        let row = ordinal.and_then(|ordinal| index.rows.get(usize::try_from(ordinal).ok()?));
-        row.is_some_and(|row| row.time_ns < before_ns)
-    });
-    Ok(dids.map(|did| did.to_string()).collect())
+    let mut deleted = Vec::new();
+    for (account, did) in (0..).zip(&index.accounts.dids) {
+        let Some(any) = index.of_account(account).first() else { continue };
+        let by = lattice.fate(first + u64::from(*any))?.deleted_by();
+        let row = by.and_then(|n| usize::try_from(n.checked_sub(first)?).ok());
+        let row = row.and_then(|ordinal| index.rows.get(ordinal));
+        if row.is_some_and(|row| row.time_ns < before_ns) {
+            deleted.push(did.to_string());
+        }
+    }
+    Ok(deleted)
 }
 
 /// Writes a segment anew if it loses something. If a later one is damaged, it stays as it is where
@@ -188,7 +217,7 @@ fn deleted(
 fn segment(
     decoded: &mut Group,
     number: u32,
-    rules: &Gone,
+    rules: &mut Gone,
     (level, damaged): (i32, bool),
     alone: &mut HashSet<Box<str>>,
     done: &mut Compacted,
@@ -208,7 +237,7 @@ fn segment(
             let plain = block.event(at).zip(rows.get_mut(ordinal));
             let (plain, row) =
                 plain.ok_or_else(|| Damage::at(&path, block_row.offset, Cause::Form("block")))?;
-            let left = rules.left(old.contents.first + ordinal as u64, plain.body);
+            let left = rules.left(old.contents.first + ordinal as u64, plain.body)?;
             if left.is_some() {
                 row.flags |= frame::flags::REDACTED;
                 changed += 1;
@@ -290,13 +319,13 @@ fn segment(
 ///
 /// # Errors
 /// Those of the disk.
-pub fn unforgotten(dir: &Path, gone: &Gone) -> Result<u64, Error> {
+pub fn unforgotten(dir: &Path, gone: &mut Gone) -> Result<u64, Error> {
     let mut reader = crate::Reader::open(dir)?;
     let mut scan = reader.scan(crate::Query::default());
     let mut count = 0;
     while let Some(found) = scan.next()? {
         if let crate::Found::Event(event) = found {
-            count += u64::from(gone.left(event.n, event.body).is_some());
+            count += u64::from(gone.left(event.n, event.body)?.is_some());
         }
     }
     Ok(count)

@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use table::WordsMut;
+
 use crate::Error;
 
 /// Creates a file that must not be there yet.
@@ -36,6 +38,15 @@ pub(crate) fn open_write(path: &Path) -> Result<File, Error> {
         .map_err(|source| Error::io(path, "open for writing", source))
 }
 
+/// Opens a file to write in it, making one if there is none.
+pub(crate) fn open_or_create(path: &Path) -> Result<File, Error> {
+    fault()
+        .and_then(|()| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        })
+        .map_err(|source| Error::io(path, "create", source))
+}
+
 /// The length of an open file.
 pub(crate) fn len(file: &File, path: &Path) -> Result<u64, Error> {
     file.metadata().map(|meta| meta.len()).map_err(|source| Error::io(path, "stat", source))
@@ -62,6 +73,27 @@ pub(crate) fn write_at(file: &File, path: &Path, offset: u64, bytes: &[u8]) -> R
 pub(crate) fn sync(file: &File, path: &Path) -> Result<(), Error> {
     fault()
         .and_then(|()| file.sync_data())
+        .map_err(|source| Error::Sync { path: path.to_owned(), source })
+}
+
+/// Takes the room for a word on the disk.
+pub(crate) fn take_room(words: &mut WordsMut, path: &Path, number: usize) -> Result<(), Error> {
+    fault()
+        .and_then(|()| words.take_room(number))
+        .map_err(|source| Error::io(path, "take room for", source))
+}
+
+/// Makes a file of words long enough for so many.
+pub(crate) fn reach(words: &mut WordsMut, path: &Path, count: usize) -> Result<(), Error> {
+    fault()
+        .and_then(|()| words.reach(count))
+        .map_err(|source| Error::io(path, "make longer", source))
+}
+
+/// Makes words durable.
+pub(crate) fn sync_words(words: &WordsMut, path: &Path) -> Result<(), Error> {
+    fault()
+        .and_then(|()| words.sync())
         .map_err(|source| Error::Sync { path: path.to_owned(), source })
 }
 

@@ -239,6 +239,22 @@ pub enum Cause {
     Sealed,
     /// A segment or log is missing between two others.
     Gone,
+    /// What is derived of this event is in no file.
+    NoLeaves(u64),
+    /// It is no longer kept, and the one that takes its place is not there yet.
+    Ended,
+    /// Bits of it are not what the events say.
+    Bits {
+        /// How many.
+        count: u64,
+        /// The event whose record the first of them is for.
+        event: u64,
+    },
+    /// Words of accounts are not what the events say.
+    Words {
+        /// How many.
+        count: u64,
+    },
     /// It could be written anew only if a later segment of its group were not damaged.
     Needed,
 }
@@ -257,6 +273,15 @@ impl std::fmt::Display for Cause {
             Cause::Batch => f.write_str("a batch is damaged"),
             Cause::Sealed => f.write_str("the log was damaged when it was sealed"),
             Cause::Gone => f.write_str("the file is missing"),
+            Cause::NoLeaves(n) => write!(f, "no file of leaves has event {n}"),
+            Cause::Ended => f.write_str("it did not hold and is made again by the next writer"),
+            Cause::Bits { count, event } => {
+                let whose = "of records do not say what the events say";
+                write!(f, "{count} bits {whose}; the first is of event {event}")
+            }
+            Cause::Words { count } => {
+                write!(f, "{count} words of accounts do not say what the events say")
+            }
             Cause::Needed => f.write_str("a damaged segment of its group is written against it"),
         }
     }

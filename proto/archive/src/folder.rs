@@ -10,7 +10,9 @@
 //! DIR/path-NNNNNNNN-LL.run    the last leaf of each path, of 4^LL segments
 //! DIR/acct-NNNNNNNN-LL.run    what is known of each account, of 4^LL segments; these three kinds
 //!                         can be made again
-//! DIR/tombs               which records are gone; can be made again
+//! DIR/leaf-NNNNNNNN.open      the leaves of a log
+//! DIR/lattice             which records are gone, with gone- and away-NNNNNNNN-NNNN.map; these can be
+//!                         made again, too
 //! DIR/forgotten           what the operator has taken down, and why
 //! DIR/forgotten.again     the same once more
 //! DIR/*.tmp               unfinished; the next writer removes it
@@ -71,8 +73,17 @@ impl Folder {
         self.path.join("repair")
     }
 
+    pub(crate) fn lattice(&self) -> PathBuf {
+        self.path.join("lattice")
+    }
+
+    /// What versions before the lattice had in its place.
     pub(crate) fn tombs(&self) -> PathBuf {
         self.path.join("tombs")
+    }
+
+    pub(crate) fn open_leaves(&self, segment: u32) -> PathBuf {
+        self.path.join(format!("leaf-{segment:08}.open"))
     }
 
     pub(crate) fn forgotten(&self) -> PathBuf {
@@ -125,7 +136,7 @@ impl Folder {
     pub(crate) fn remove_unfinished(&self) -> Result<(), Error> {
         let mut unfinished = Vec::new();
         self.each_name(|name| {
-            let ours = ["log-", "seg-", "leaf-", "path-", "acct-", "manifest", "tombs"]
+            let ours = ["log-", "seg-", "leaf-", "path-", "acct-", "manifest", "lattice", "tombs"]
                 .iter()
                 .any(|start| name.starts_with(start));
             if ours && name.ends_with(".tmp") {

@@ -27,7 +27,6 @@ use std::sync::Arc;
 use crate::Error;
 use crate::codec::{BLOCK_BYTES, Base, Block, Decoder};
 use crate::crew::{Crew, UnderWay};
-use crate::derived::draft::Draft;
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
 use crate::segment::index::BlockRow;
@@ -67,8 +66,6 @@ pub(crate) fn range_of(did: &str, bits: u32) -> u32 {
 /// What is remembered of the accounts of a group, by a writer.
 #[derive(Debug, Default)]
 pub(crate) struct Bases {
-    /// What was derived of the newest segments, as long as it is in no files.
-    pub(crate) small: Vec<Draft>,
     group: u32,
     bytes: usize,
     by_did: HashMap<Box<str>, (u32, Arc<Base>)>,
@@ -90,8 +87,7 @@ impl Bases {
         mut ends: HashMap<Box<str>, Arc<Base>>,
     ) {
         if group_of(number) != self.group {
-            let small = std::mem::take(&mut self.small);
-            *self = Bases { small, group: group_of(number), ..Bases::default() };
+            *self = Bases { group: group_of(number), ..Bases::default() };
         }
         for did in dids {
             if let Some((_, old)) = self.by_did.remove(did) {

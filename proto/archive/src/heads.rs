@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::derived::account::{Head, Pending, Record, Settled, Status};
-use crate::derived::draft::{Before, Draft, Given, Known};
+use crate::derived::draft::{Before, Draft, Given, Known, SeeLeaf};
+use crate::derived::leaf::Leaf;
 use crate::derived::levels::{self, Files, Kind, Part};
 use crate::derived::run::Run;
 use crate::derived::{Name, make, name};
@@ -109,11 +110,23 @@ fn key_of_files(folder: &Folder) -> Result<Option<[u8; 32]>, Error> {
     Ok(None)
 }
 
-/// Names and heads need no account numbers.
+/// Names and heads need nothing of earlier segments.
 struct Nobody;
 
 impl Known for Nobody {
     fn account(&self, _: &Name) -> Result<Option<Before>, Error> {
+        Ok(None)
+    }
+
+    fn leaf_before(&self, _: &Name, _: u64) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
+    fn path(&self, _: &[u8; 8], _: &mut SeeLeaf<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn leaf(&self, _: u64) -> Result<Option<Leaf>, Error> {
         Ok(None)
     }
 }

@@ -15,7 +15,7 @@
 //!
 //! Reading order: `folder`, `batch`, `log`, `image` (the way in), `segment`, `codec`,
 //! `group`, `crew`, `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`, `follow` (the
-//! way back), `derived` and `heads` (what finds one thing without the rest), `tombs`, `forgotten` and `redact` (what is not to come back).
+//! way back), `derived` and `heads` (what finds one thing without the rest), `lattice`, `forgotten` and `redact` (what is not to come back).
 //!
 //! ```
 //! # fn main() -> Result<(), archive::Error> {
@@ -87,8 +87,8 @@ mod usage;
 
 mod compact;
 mod forgotten;
+mod lattice;
 mod redact;
-mod tombs;
 
 mod bytes;
 mod content;
@@ -105,6 +105,7 @@ pub use follow::Follower;
 pub use forgotten::{Forgotten, Target};
 pub use heads::{Account, Heads, heads};
 pub use hosts::{Host, HostMark, HostNo};
+pub use lattice::{Fate, Lattice, differences};
 pub use marks::marks;
 pub use newest::newest;
 pub use parts::{Part, Parts, parts};
@@ -113,7 +114,6 @@ pub use recover::repair;
 pub use redact::{Left, redact, redact_all};
 pub use scan::{Found, Scan};
 pub use stored::{Event, Note};
-pub use tombs::Tombstones;
 pub use usage::{Usage, usage};
 pub use writer::{Fsync, Options, Outcome, Totals, Writer};
 

@@ -8,6 +8,7 @@ use atproto::identity::Key;
 
 use crate::batch::Batch;
 use crate::content::{self, Identity};
+use crate::derived::live::{Start, Started};
 use crate::error::{Cause, Damage};
 use crate::folder::{Folder, Present};
 use crate::group::Group;
@@ -16,16 +17,15 @@ use crate::image::{Entry, LogImage};
 use crate::lock::{RepairLock, WriterLock};
 use crate::log::LogFile;
 use crate::manifest::Manifest;
-use crate::sealer::Sealer;
+use crate::sealer::{Job, Sealer};
 use crate::segment::read::{Index, Segment};
 use crate::stored::Event;
-use crate::tombs::{See, Seen, Tombs};
 use crate::window::Window;
-use crate::writer::{Options, Totals, Writer, begin_log};
+use crate::writer::{Fsync, Options, Totals, Writer, begin_log};
 use crate::{Error, disk};
 
-/// Opens an archive for writing.
-pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
+/// Opens an archive for writing; with `again`, all that is derived is made again.
+pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Writer, Error> {
     let folder = Folder::new(dir);
     folder.create()?;
     let lock = WriterLock::take(&folder)?;
@@ -51,20 +51,24 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
             begin_log(&folder, place, &key, options.fsync, (&hosts, &marks))?
         }
     };
-    let first = log.head().first;
-    let of_log = |see: &mut See<'_>| image.iter().try_for_each(|image| log_events(image, see));
-    let tombs = match Tombs::resume(&folder, &key.0, first, of_log)? {
-        Some(tombs) => tombs,
-        None => {
-            let sealed = |see: &mut See<'_>| each_event(&folder, &found, see);
-            let mut tombs = Tombs::begin(&folder, &key.0, first, sealed)?;
-            of_log(&mut |n, seen| tombs.add(n, seen))?;
-            tombs.write()?;
-            tombs
-        }
+    let mut logs = found.unsealed.clone();
+    // One whose segment is to be made again has all that is derived of it, or none.
+    logs.retain(|number| Some(number) > found.segments.last());
+    let logs: Vec<LogImage> =
+        logs.iter().map(|number| read_log(&folder, *number, &key)).collect::<Result<_, _>>()?;
+    let start = Start {
+        folder: &folder,
+        key: &key.0,
+        segments: &found.segments,
+        unsealed: &logs,
+        open: (log.head().number, log.head().first),
+        image: image.as_ref(),
+        sync: options.fsync != Fsync::Never,
     };
+    let Started { live, small, unsealed } = start.start(again)?;
+    drop(logs);
     let mut writer = Writer {
-        sealer: Sealer::new(folder.clone(), options.level, key),
+        sealer: Sealer::new(folder.clone(), options.level, key, small),
         folder,
         options,
         _lock: lock,
@@ -74,7 +78,7 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
         marks,
         log,
         batch: Batch::new(),
-        tombs,
+        live: Some(live),
         raw,
         identities: Vec::new(),
         window,
@@ -87,7 +91,8 @@ pub(crate) fn recover(dir: &Path, options: Options) -> Result<Writer, Error> {
     }
     drop(repair);
     for number in found.unsealed {
-        writer.sealer.add(number, Vec::new())?;
+        let draft = unsealed.iter().find(|draft| draft.segment == number).cloned();
+        writer.sealer.add(Job { number, identities: Vec::new(), draft })?;
     }
     if writer.is_full() {
         writer.rotate()?;
@@ -105,79 +110,16 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
     if crate::Reader::open(dir)?.sources.is_empty() {
         return Ok(Vec::new());
     }
-    {
-        let _lock = WriterLock::take(&folder)?;
-        match disk::remove(&folder.tombs()) {
-            Err(error) if error.is_gone() => {}
-            other => other?,
-        }
-    }
     let forgotten = crate::Forgotten::open(dir)?;
     if !forgotten.is_empty() {
         forgotten.write()?;
     }
-    let writer = Writer::open(dir, Options::default())?;
+    let derived = crate::derived::make::damaged(&folder)?;
+    let writer = recover(dir, Options::default(), true)?;
     let mut damage = writer.damage().to_vec();
-    let key = writer.key.0;
+    damage.extend(derived);
     writer.finish(false)?;
-    let _lock = WriterLock::take(&folder)?;
-    damage.extend(crate::derived::make::repair(&folder, &key)?);
     Ok(damage)
-}
-
-/// Shows number and event of each proved event that is in no open log, and the control frames. What is damaged is left
-/// out.
-fn each_event(folder: &Folder, found: &Found, see: &mut See<'_>) -> Result<(), Error> {
-    let skip_damage = |result: Result<(), Error>| match result {
-        Err(Error::Damaged(_)) => Ok(()),
-        other => other,
-    };
-    let mut group = Group::new(folder)?;
-    for number in &found.segments {
-        skip_damage(segment_events(&mut group, *number, see))?;
-    }
-    for number in &found.unsealed {
-        let read = LogImage::read(&folder.log(*number));
-        skip_damage(read.and_then(|image| log_events(&image, see)))?;
-    }
-    Ok(())
-}
-
-fn log_events(image: &LogImage, see: &mut See<'_>) -> Result<(), Error> {
-    image.visit(&mut Hosts::default(), |entry| {
-        let number = |ordinal: u32| image.head.first.saturating_add(u64::from(ordinal));
-        match entry {
-            Entry::Event { ordinal, frame, .. } => {
-                let section = frame.section(frame::Tag::VERDICT);
-                if let Some(event) = content::proved(frame.body(), section) {
-                    see(number(ordinal), Seen::Event(&event));
-                }
-            }
-            Entry::Note { before, frame, .. } => see(number(before), Seen::Note(frame)),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn segment_events(group: &mut Group, number: u32, see: &mut See<'_>) -> Result<(), Error> {
-    let segment = group.open(number)?;
-    let index = group.index(number)?;
-    let first = segment.contents.first;
-    let (bytes, notes) = segment.notes(index.hosts.len())?;
-    for note in notes {
-        let mut decoder = frame::Decoder::default();
-        decoder.next(&frame::MAGIC)?;
-        let frame = decoder.next(bytes.get(note.frame).unwrap_or_default())?;
-        if let Some((frame::Item::Frame(frame), _)) = frame {
-            see(first.saturating_add(u64::from(note.before)), Seen::Note(frame));
-        }
-    }
-    each_of_segment(group, number, &index, |ordinal, _, event| {
-        if let Some(proved) = content::proved(event.body, event.verdict()) {
-            see(first.saturating_add(ordinal as u64), Seen::Event(&proved));
-        }
-    })
 }
 
 /// Shows ordinal, host and event for all of a segment but what is damaged.

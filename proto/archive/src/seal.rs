@@ -9,26 +9,31 @@ use atproto::identity::Key;
 
 use crate::codec::{Base, Given, hash};
 use crate::content::{self, Identity};
+use crate::derived::make::{self, Drafts};
 use crate::folder::{Folder, unfinished};
 use crate::group::Bases;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::image::{Entry, LogImage};
+use crate::lattice::open;
+use crate::sealer::Job;
 use crate::segment::index::{Accounts, Row};
 use crate::segment::read::{Segment, put_note};
 use crate::segment::write::{Holdings, Written, write};
 use crate::stored::{put_frame, put_kept};
-use crate::{Error, derived, disk};
+use crate::{Error, disk};
 
-/// Seals log `number` and removes it. The identities are those of all its events, or they are made
-/// anew with the key.
+/// Seals a log and removes it. The identities are those of all its events, or they are made anew with the
+/// key.
 pub(crate) fn seal(
     folder: &Folder,
-    number: u32,
+    job: Job,
     level: i32,
-    (key, identities): (&Key, Vec<Identity>),
-    known: &Mutex<Bases>,
+    key: &Key,
+    (known, small): (&Mutex<Bases>, &Mutex<Drafts>),
 ) -> Result<(), Error> {
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut small = small.lock().unwrap_or_else(PoisonError::into_inner);
+    let Job { number, identities, draft } = job;
     let log = folder.log(number);
     let path = folder.segment(number);
     let unfinished = unfinished(&path);
@@ -51,12 +56,15 @@ pub(crate) fn seal(
         }
     };
     // Before the segment has its name: where it is, they are.
-    derived::make::of_log(folder, &image, &key.0, &mut known.small)?;
+    if let Some(draft) = draft {
+        make::of_log(folder, &draft, &image, &mut small)?;
+    }
     folder.publish(&unfinished, &path)?;
     known.sealed(number, &holdings.accounts.dids, ends);
     disk::remove(&log)?;
     folder.sync()?;
-    derived::make::merge(folder, number)
+    open::remove(folder, number)?;
+    make::merge(folder, number)
 }
 
 /// Reads the segment's file back and compares it with what was to be in it. Each block was decoded

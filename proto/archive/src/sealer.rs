@@ -1,16 +1,28 @@
 //! The thread that seals: one log at a time, while the next takes events.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use atproto::identity::Key;
 
 use crate::Error;
 use crate::content::Identity;
+use crate::derived::draft::Draft;
+use crate::derived::make::Drafts;
 use crate::folder::Folder;
 use crate::group::Bases;
 use crate::seal::seal;
+
+/// A log that is to be sealed.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) number: u32,
+    /// Those of its events, or of some.
+    pub(crate) identities: Vec<Identity>,
+    /// What is derived of it, if that is to be kept.
+    pub(crate) draft: Option<Arc<Draft>>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Sealer {
@@ -18,20 +30,28 @@ pub(crate) struct Sealer {
     level: i32,
     key: Key,
     known: Arc<Mutex<Bases>>,
+    /// Of the last segments, which have no tables yet.
+    small: Arc<Mutex<Drafts>>,
     running: Option<(u32, JoinHandle<Result<(), Error>>)>,
-    waiting: VecDeque<(u32, Vec<Identity>)>,
+    waiting: VecDeque<Job>,
 }
 
 impl Sealer {
-    pub(crate) fn new(folder: Folder, level: i32, key: Key) -> Sealer {
-        let known = Arc::default();
-        Sealer { folder, level, key, known, running: None, waiting: VecDeque::new() }
+    pub(crate) fn new(folder: Folder, level: i32, key: Key, small: Drafts) -> Sealer {
+        let (known, small, waiting) =
+            (Arc::default(), Arc::new(Mutex::new(small)), VecDeque::new());
+        Sealer { folder, level, key, known, small, running: None, waiting }
     }
 
-    /// Has this log sealed when its turn comes. `identities` are those of its events, or of some.
-    pub(crate) fn add(&mut self, number: u32, identities: Vec<Identity>) -> Result<(), Error> {
-        self.waiting.push_back((number, identities));
+    /// Has this log sealed when its turn comes.
+    pub(crate) fn add(&mut self, job: Job) -> Result<(), Error> {
+        self.waiting.push_back(job);
         self.poll()
+    }
+
+    /// The drafts of the last segments, which have no tables yet.
+    pub(crate) fn small(&self) -> Drafts {
+        self.small.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins the next log if the last is done. An error of the last comes out here.
@@ -40,12 +60,12 @@ impl Sealer {
             return Ok(());
         }
         self.join()?;
-        let Some((number, identities)) = self.waiting.pop_front() else { return Ok(()) };
+        let Some(job) = self.waiting.pop_front() else { return Ok(()) };
         let (folder, level, key) = (self.folder.clone(), self.level, self.key);
-        let known = self.known.clone();
+        let (number, known, small) = (job.number, self.known.clone(), self.small.clone());
         let thread = std::thread::Builder::new()
             .name(format!("seal {number}"))
-            .spawn(move || seal(&folder, number, level, (&key, identities), &known))
+            .spawn(move || seal(&folder, job, level, &key, (&known, &small)))
             .map_err(|source| Error::io(&self.folder.log(number), "start sealing", source))?;
         self.running = Some((number, thread));
         Ok(())

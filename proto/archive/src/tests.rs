@@ -17,6 +17,7 @@ mod find;
 mod flips;
 mod golden;
 mod heads;
+mod lattice;
 
 /// Small segments, a small memory, and no waiting for the disk.
 fn small() -> Options {

@@ -9,14 +9,15 @@ use frame::{Frame, Header, HostId, Kind, Tag};
 
 use crate::batch::{Batch, RESET, SNAPSHOT};
 use crate::content::Identity;
+use crate::derived::draft::Given;
+use crate::derived::live::Live;
 use crate::folder::Folder;
 use crate::head::Head;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::lock::WriterLock;
 use crate::log::{LOG_EVENTS_MAX, LogFile};
-use crate::sealer::Sealer;
+use crate::sealer::{Job, Sealer};
 use crate::stored::{kept, put_frame};
-use crate::tombs::{Seen, Tombs};
 use crate::window::Window;
 use crate::{Damage, Error, content, manifest};
 
@@ -114,7 +115,8 @@ pub struct Writer {
     pub(crate) marks: Marks,
     pub(crate) log: LogFile,
     pub(crate) batch: Batch,
-    pub(crate) tombs: Tombs,
+    /// What is derived of the log; `None` once that can't be relied on.
+    pub(crate) live: Option<Live>,
     /// Bytes of the events in the log, written or not.
     pub(crate) raw: u64,
     /// Of the events that were put into the log since it was opened.
@@ -132,7 +134,7 @@ impl Writer {
     /// [`Error::Locked`] if another process writes it, [`Error::Version`] if a newer tool made
     /// it, [`Error::Damaged`] if the newest log's head is, and those of the disk.
     pub fn open(dir: &Path, options: Options) -> Result<Writer, Error> {
-        crate::recover::recover(dir, options)
+        crate::recover::recover(dir, options, false)
     }
 
     /// A magic in the stream: host ids begin anew.
@@ -200,7 +202,7 @@ impl Writer {
         self.log.next_number() + u64::from(self.batch.events())
     }
 
-    /// Damage that was met when the archive was opened.
+    /// Damage that was met so far, most of it when the archive was opened.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.damage
@@ -247,8 +249,15 @@ impl Writer {
         put_frame(self.batch.frames(), &header, frame.body(), kept(frame))?;
         self.batch.count_event();
         self.identities.push(identity);
-        if let Some(event) = &proved {
-            self.tombs.add(number, Seen::Event(event));
+        let epoch = frame.header.epoch;
+        let (seq, time_ns, is_proved) = (frame.header.seq, frame.header.time_ns, proved.is_some());
+        let event = proved.or_else(|| atproto::event::parse(body).ok());
+        let ordinal = self.log.events() + self.batch.events() - 1;
+        if let Some((live, host)) = self.live.as_mut().zip(self.hosts.get(host)) {
+            let proved = is_proved;
+            let given = Given { ordinal, n: number, host, epoch, seq, time_ns, event, proved };
+            let derived = live.event(&given);
+            self.derived(derived)?;
         }
         self.raw += frame.body().len() as u64;
         self.totals.events += 1;
@@ -265,7 +274,11 @@ impl Writer {
         }
         let header = Header { host: host.map_or(HostId(0), HostNo::id), ..frame.header };
         put_frame(self.batch.frames(), &header, frame.body(), frame.sections())?;
-        self.tombs.add(self.events(), Seen::Note(*frame));
+        let n = self.events();
+        if let Some(live) = &mut self.live {
+            let derived = live.note(n, frame);
+            self.derived(derived)?;
+        }
         self.raw += frame.body().len() as u64;
         self.after_frame()
     }
@@ -303,8 +316,26 @@ impl Writer {
             let before = writer.log.len();
             writer.log.append(&mut writer.batch, flags)?;
             writer.totals.log_bytes += writer.log.len() - before;
-            writer.tombs.write()
+            writer.live.as_mut().map_or(Ok(()), Live::written)
         })
+    }
+
+    /// Damage of what is derived costs no event: it is made again at the next start.
+    fn derived(&mut self, derived: Result<(), Error>) -> Result<(), Error> {
+        match derived {
+            Err(Error::Damaged(damage)) => {
+                self.end_live(damage);
+                Ok(())
+            }
+            other => self.guard(|_| other),
+        }
+    }
+
+    fn end_live(&mut self, damage: Damage) {
+        self.damage.push(damage);
+        if let Some(live) = self.live.take() {
+            live.end();
+        }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -319,9 +350,8 @@ impl Writer {
         self.guard(|writer| {
             writer.log.close()?;
             // Before the log that they come from may go.
-            if writer.options.fsync != Fsync::Never {
-                writer.tombs.sync()?;
-            }
+            let sync = writer.options.fsync != Fsync::Never;
+            writer.live.as_mut().map_or(Ok(()), |live| live.close(sync))?;
             // One segment at a time: if sealing can't keep up, the pressure goes upstream.
             writer.sealer.drain()?;
             crate::retain::retain(&writer.folder, &writer.options, time_ns())?;
@@ -339,7 +369,16 @@ impl Writer {
             )?;
             writer.raw = 0;
             let identities = std::mem::take(&mut writer.identities);
-            writer.sealer.add(full, identities)
+            let small = writer.sealer.small();
+            let next = writer.live.as_mut().map(|live| live.next((number, first), small));
+            let draft = match next.transpose() {
+                Err(Error::Damaged(damage)) => {
+                    writer.end_live(damage);
+                    None
+                }
+                other => other?,
+            };
+            writer.sealer.add(Job { number: full, identities, draft })
         })
     }
 

@@ -49,7 +49,7 @@ fn with_room_for_a_segment_and_a_log_all_is_forgotten_and_with_none_all_stays() 
     let each: usize = events.chunks(500).map(|events| events.concat().len()).max().unwrap();
     fill(2 * each as u64);
     ok(&run(&dir, &["--level", "1"]));
-    let gone = archive::Gone::open(&dir, 0).unwrap();
-    assert_eq!(archive::unforgotten(&dir, &gone).unwrap(), 0);
+    let mut gone = archive::Gone::open(&dir, 0).unwrap();
+    assert_eq!(archive::unforgotten(&dir, &mut gone).unwrap(), 0);
     assert_ne!(stored(&dir), before);
 }

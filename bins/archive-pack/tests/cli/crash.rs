@@ -64,7 +64,16 @@ fn killed_at_any_moment_it_goes_on_from_its_marks_to_the_same_archive() {
         assert_eq!(done.code, Some(0), "{done:?}");
         assert_eq!(contents(dir.path()), numbered(&events));
         knows_the_heads_of(dir.path(), &events, events.len());
+        // Whatever bits a kill came before, they are set; and no others.
+        assert_eq!(archive::differences(dir.path()).unwrap(), []);
+        assert!(gone(dir.path(), events.len()) > 20);
     }
+}
+
+/// How many events have a record that is gone.
+fn gone(dir: &std::path::Path, events: usize) -> usize {
+    let mut lattice = archive::Lattice::open(dir).unwrap();
+    (0..events as u64).filter(|n| lattice.fate(*n).unwrap().any_gone()).count()
 }
 
 /// What is known of accounts is what the first `marked` events say, and nothing behind them.

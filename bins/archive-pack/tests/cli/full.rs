@@ -20,6 +20,7 @@ fn stops_and_goes_on(dir: &Path, limited: Done, events: &[Vec<u8>]) {
     let done = pack(dir, &["--level", "1"], &rest);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(contents(dir), numbered(events));
+    assert_eq!(archive::differences(dir).unwrap(), []);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! |     28 |    1 | bits    | 1: a head; 2: its host said whether it is active; 4: it is not; 8: the head is that of a `repo` frame; 16, 32: the CID of the commit, of the tree is of raw bytes; 64: marks cover all that is in this, or it is a `repo` frame, which needs none |
 //! |     29 |    1 | status  | what the last event on it said, whoever sent it: 0: nothing, 1: active, 2: deactivated, 3: suspended, 4: taken down, 5: throttled, 6: desynchronized, 7: another, 8: deleted |
 //! |     30 |    2 | zero    |                                                                |
-//! |     32 |    8 | leaf    | its last                                                       |
+//! |     32 |    8 | leaf    | its last; 2^64-1: it has none yet                              |
 //! |     40 |    8 | rev     | of the head                                                    |
 //! |     48 |   32 | commit  | hash of the head                                               |
 //! |     80 |   32 | data    | hash of its tree's root                                        |
@@ -32,6 +32,9 @@ use crate::hosts::{Host, HostMark};
 
 pub(crate) const RECORD_BYTES: usize = 120;
 pub(crate) const ACCOUNTS: Shape = Shape { kind: 3, record: RECORD_BYTES, key: 16 };
+
+/// An account without a leaf.
+const NO_LEAF: u64 = u64::MAX;
 
 const HEAD: u8 = 1;
 const SAID: u8 = 2;
@@ -85,7 +88,7 @@ pub enum Status {
 }
 
 impl Status {
-    fn of(active: bool, status: Option<&str>) -> Status {
+    pub(crate) fn of(active: bool, status: Option<&str>) -> Status {
         match (active, status) {
             (true, _) => Status::Active,
             (false, Some("deactivated")) => Status::Deactivated,
@@ -98,7 +101,7 @@ impl Status {
         }
     }
 
-    fn read(byte: u8) -> Option<Status> {
+    pub(crate) fn read(byte: u8) -> Option<Status> {
         use Status::{
             Active, Deactivated, Deleted, Desynchronized, Other, Suspended, TakenDown, Throttled,
         };
@@ -114,7 +117,7 @@ pub(crate) struct Record {
     pub(crate) name: Name,
     pub(crate) n: u64,
     pub(crate) account: u32,
-    pub(crate) leaf: u64,
+    pub(crate) leaf: Option<u64>,
     pub(crate) head: Option<Head>,
     /// Whether its host, or who else it was, said that it is not active: then who.
     pub(crate) away: Option<Option<u64>>,
@@ -124,7 +127,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(name: Name, n: u64, account: u32, leaf: u64) -> Record {
+    pub(crate) fn new(name: Name, n: u64, account: u32, leaf: Option<u64>) -> Record {
         Record { name, n, account, leaf, head: None, away: None, status: None, settled: false }
     }
 
@@ -182,7 +185,7 @@ impl Record {
             &self.n.to_le_bytes(),
             &self.account.to_le_bytes(),
             &[bits, status, 0, 0],
-            &self.leaf.to_le_bytes(),
+            &self.leaf.unwrap_or(NO_LEAF).to_le_bytes(),
             &self.head.map_or(0, |head| head.rev).to_le_bytes(),
             &digest(self.head.map(|head| head.commit)),
             &digest(self.head.map(|head| head.data)),
@@ -213,7 +216,7 @@ impl Record {
             name,
             n,
             account,
-            leaf,
+            leaf: Some(leaf).filter(|leaf| *leaf != NO_LEAF),
             head: (bits & HEAD != 0).then_some(head),
             away: (bits & SAID != 0).then_some((bits & AWAY != 0).then_some(host)),
             status: Status::read(status),

@@ -1,6 +1,7 @@
-//! What is derived of one log or segment, while it is made of its events.
+//! What is derived of one log or segment, while it is made of its events, and what they say of earlier
+//! records (see [`crate::lattice`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use atproto::event::{self, Action, Event};
 use frame::{Frame, Kind};
@@ -8,17 +9,34 @@ use frame::{Frame, Kind};
 use crate::Error;
 use crate::content;
 use crate::derived::account::{Head, Pending, Record, Settled, settle};
-use crate::derived::leaf::{Leaf, LeafNotes, NO_ACCOUNT, TOO_FAR, UNPROVED};
+use crate::derived::leaf::{
+    CREATE, DELETE, Leaf, LeafNotes, NO_ACCOUNT, PathLeaf, TOO_FAR, UNPROVED, UPDATE,
+};
 use crate::derived::{Name, name};
-use crate::hosts::Host;
+use crate::hosts::{Host, HostNo, Hosts};
+use crate::lattice::{self, Said};
 
 /// An account as earlier segments leave it: its number and last leaf.
-pub(crate) type Before = (u32, u64);
+pub(crate) type Before = (u32, Option<u64>);
 
-/// Who knows what earlier segments say of an account.
+/// Who knows what earlier segments say.
 pub(crate) trait Known {
+    /// Of an account.
     fn account(&self, name: &Name) -> Result<Option<Before>, Error>;
+
+    /// A leaf of an account before this one, for one that lies too far back: the last that a table of
+    /// accounts speaks of.
+    fn leaf_before(&self, name: &Name, leaf: u64) -> Result<Option<u64>, Error>;
+
+    /// Shows the leaves of a path, the last first, until `see` has seen enough.
+    fn path(&self, path: &[u8; 8], see: &mut SeeLeaf<'_>) -> Result<(), Error>;
+
+    /// A leaf; `None` if its segment is not there any more.
+    fn leaf(&self, number: u64) -> Result<Option<Leaf>, Error>;
 }
+
+/// Who is shown leaves by number; false if that is enough.
+pub(crate) type SeeLeaf<'s> = dyn FnMut(u64) -> Result<bool, Error> + 's;
 
 /// An event, as far as anything is derived of it.
 pub(crate) struct Given<'a> {
@@ -28,8 +46,9 @@ pub(crate) struct Given<'a> {
     pub(crate) epoch: u32,
     pub(crate) seq: u64,
     pub(crate) time_ns: u64,
-    pub(crate) body: &'a [u8],
-    pub(crate) verdict: Option<&'a [u8]>,
+    /// What it says, if that can be read.
+    pub(crate) event: Option<Event<'a>>,
+    pub(crate) proved: bool,
 }
 
 impl<'a> Given<'a> {
@@ -42,8 +61,8 @@ impl<'a> Given<'a> {
             epoch: event.epoch,
             seq: event.seq,
             time_ns: event.time_ns,
-            body: event.body,
-            verdict: event.verdict(),
+            event: event::parse(event.body).ok(),
+            proved: event.proof().is_some(),
         }
     }
 }
@@ -57,9 +76,14 @@ pub(crate) struct Draft {
     pub(crate) leaves: Vec<Leaf>,
     accounts: HashMap<Name, Account>,
     /// The last leaf of each path.
-    pub(crate) paths: HashMap<[u8; 8], u64>,
+    paths: HashMap<[u8; 8], PathLeaf>,
+    /// And of one that was created here again, those before.
+    older: HashMap<[u8; 8], Vec<PathLeaf>>,
     /// Where each event came from that has a record.
-    places: HashMap<u64, (Host, u32, u64)>,
+    places: HashMap<u64, (HostNo, u32, u64)>,
+    hosts: Hosts,
+    /// What was said since this was asked for last.
+    said: Said,
 }
 
 #[derive(Debug)]
@@ -86,7 +110,10 @@ impl Draft {
             leaves: Vec::new(),
             accounts: HashMap::new(),
             paths: HashMap::new(),
+            older: HashMap::new(),
             places: HashMap::new(),
+            hosts: Hosts::default(),
+            said: Said::default(),
         }
     }
 
@@ -103,61 +130,155 @@ impl Draft {
     /// An account as this leaves it.
     pub(crate) fn account(&self, name: &Name) -> Option<Before> {
         let account = self.accounts.get(name)?;
-        Some((account.number, account.leaf?))
+        Some((account.number, account.leaf))
     }
 
-    fn next_leaf(&self) -> u64 {
+    /// Shows the leaves of a path here, the last first; false if `see` has seen enough.
+    pub(crate) fn path(&self, path: &[u8; 8], see: &mut SeeLeaf<'_>) -> Result<bool, Error> {
+        let older = self.older.get(path).into_iter().flatten().rev();
+        for last in self.paths.get(path).into_iter().chain(older) {
+            if !see(last.leaf)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// All paths in order, and their leaves.
+    pub(crate) fn path_leaves(&self) -> Vec<([u8; 8], PathLeaf)> {
+        let mut all: Vec<_> = self.paths.iter().map(|(path, last)| (*path, *last)).collect();
+        all.extend(self.older.iter().flat_map(|(path, older)| older.iter().map(|it| (*path, *it))));
+        all.sort_unstable_by_key(|(path, last)| (*path, last.leaf));
+        all
+    }
+
+    /// A leaf by its number, if it is here.
+    pub(crate) fn leaf_at(&self, number: u64) -> Option<Leaf> {
+        let place = usize::try_from(number.checked_sub(self.notes.first)?).ok()?;
+        self.leaves.get(place).copied()
+    }
+
+    /// What was said since this was asked for last.
+    pub(crate) fn take_said(&mut self) -> Said {
+        std::mem::take(&mut self.said)
+    }
+
+    /// The number of the leaf that comes next.
+    pub(crate) fn next_leaf(&self) -> u64 {
         self.notes.first + self.leaves.len() as u64
     }
 
     /// An event.
     pub(crate) fn event(&mut self, known: &impl Known, given: &Given<'_>) -> Result<(), Error> {
-        let proved = content::proof(given.verdict).is_some();
-        let event = event::parse(given.body).ok();
         let seconds = u32::try_from(given.time_ns / 1_000_000_000).unwrap_or(u32::MAX);
         self.notes.seconds = self.notes.seconds.max(seconds);
-        let did = event.as_ref().and_then(Event::did).filter(|did| !did.is_empty());
-        let Some((event, did)) = event.as_ref().zip(did) else {
+        let did = given.event.as_ref().and_then(Event::did).filter(|did| !did.is_empty());
+        let Some((event, did)) = given.event.as_ref().zip(did) else {
             self.leaf(given.ordinal, NO_ACCOUNT, &mut None, ([0; 8], 0));
             return Ok(());
         };
         let account_name = name(&self.key, did, "");
-        let mut account = match self.accounts.remove(&account_name) {
-            Some(account) => account,
-            None => self.begin(known, &account_name)?,
-        };
-        let mark = if proved { 0 } else { UNPROVED };
+        let mut account = self.begin(known, &account_name)?;
+        let mark = if given.proved { 0 } else { UNPROVED };
         let mut any = false;
         if let Event::Commit(commit) = event {
             for op in commit.ops {
                 any = true;
-                let path = path(&self.key, did, op.path, proved);
+                let path = path(&self.key, did, op.path, given.proved);
                 let kind = match op.action {
-                    Action::Create => 1,
-                    Action::Update => 2,
-                    Action::Delete => 3,
+                    Action::Create => CREATE,
+                    Action::Update => UPDATE,
+                    Action::Delete => DELETE,
                     _ => 4,
                 };
-                self.paths.insert(path, self.next_leaf());
+                if given.proved && matches!(kind, UPDATE | DELETE) {
+                    self.retire(known, &path, account.number)?;
+                }
+                self.put_path(path, PathLeaf { leaf: self.next_leaf(), created: kind == CREATE });
                 self.leaf(given.ordinal, account.number, &mut account.leaf, (path, kind | mark));
             }
         }
         if !any {
             self.leaf(given.ordinal, account.number, &mut account.leaf, ([0; 8], mark));
         }
-        let leaf = account.leaf.unwrap_or(0);
-        let mut record = Record::new(account_name, given.n, account.number, leaf);
-        if proved {
+        let mut record = Record::new(account_name, given.n, account.number, account.leaf);
+        if given.proved {
             record.learn(event, given.host);
         }
+        if let Some(status) = record.status {
+            self.said.away.insert(account.number, lattice::word(status, given.n));
+        }
         if record.head.is_some() || record.away.is_some() || record.status.is_some() {
-            self.places.insert(given.n, (given.host.clone(), given.epoch, given.seq));
+            let host = self.hosts.number(given.host.role, &given.host.name)?;
+            self.places.insert(given.n, (host, given.epoch, given.seq));
             account.records.push(record);
         } else {
             // Numbers and leaves need no mark.
             account.records.push(Record { settled: true, ..record });
         }
         self.accounts.insert(account_name, account);
+        Ok(())
+    }
+
+    fn put_path(&mut self, path: [u8; 8], last: PathLeaf) {
+        let before = self.paths.insert(path, last);
+        match before {
+            Some(before) if last.created => self.older.entry(path).or_default().push(before),
+            Some(before) if before.created => drop(self.older.remove(&path)),
+            _ => {}
+        }
+    }
+
+    /// What an account put under a path so far is gone: the last record, and behind one that was created
+    /// those before it, which a gap may have left.
+    fn retire(&mut self, known: &impl Known, path: &[u8; 8], account: u32) -> Result<(), Error> {
+        let mut gone = Vec::new();
+        let mut see = |number: u64| {
+            let leaf = match self.leaf_at(number) {
+                Some(leaf) => Some(leaf),
+                None => known.leaf(number)?,
+            };
+            // One of another account, or of a segment that was dropped, is none of ours.
+            let Some(leaf) = leaf.filter(|leaf| leaf.account == account && leaf.path == *path)
+            else {
+                return Ok(false);
+            };
+            if matches!(leaf.op, CREATE | UPDATE) {
+                gone.push(number);
+            }
+            Ok(leaf.op == CREATE)
+        };
+        if self.path(path, &mut see)? {
+            known.path(path, &mut see)?;
+        }
+        self.said.gone.append(&mut gone);
+        Ok(())
+    }
+
+    /// What an account has under other paths than these is gone.
+    fn retire_others(
+        &mut self,
+        known: &impl Known,
+        (name, account): (&Name, &Account),
+        kept: &HashSet<[u8; 8]>,
+    ) -> Result<(), Error> {
+        let mut next = account.leaf;
+        while let Some(number) = next {
+            let leaf = match self.leaf_at(number) {
+                Some(leaf) => Some(leaf),
+                None => known.leaf(number)?,
+            };
+            // What is not there any more went with its segment, and all before it.
+            let Some(leaf) = leaf.filter(|leaf| leaf.account == account.number) else { break };
+            if matches!(leaf.op, CREATE | UPDATE) && !kept.contains(&leaf.path) {
+                self.said.gone.push(number);
+            }
+            next = match leaf.before {
+                0 => None,
+                TOO_FAR => known.leaf_before(name, number)?,
+                ago => number.checked_sub(u64::from(ago)),
+            };
+        }
         Ok(())
     }
 
@@ -178,24 +299,36 @@ impl Draft {
         {
             return Ok(());
         }
-        let Ok((repo, _)) = frame::repo::read(frame) else { return Ok(()) };
-        let cid = |bytes: &[u8]| atproto::Cid::from_slice(bytes).ok();
-        let Some((commit, data)) = cid(&repo.commit).zip(cid(&repo.data)) else { return Ok(()) };
+        let Ok((repo, mut paths)) = frame::repo::read(frame) else { return Ok(()) };
         let account_name = name(&self.key, repo.did, "");
-        let mut account = match self.accounts.remove(&account_name) {
-            Some(account) => account,
-            None => self.begin(known, &account_name)?,
-        };
-        let head = Head { rev: repo.rev, commit, data, healed: true };
-        let record = Record::new(account_name, n, account.number, account.leaf.unwrap_or(0));
-        account.records.push(Record { head: Some(head), settled: true, ..record });
+        let mut account = self.begin(known, &account_name)?;
+        let mut kept = HashSet::new();
+        while let Some((path_bytes, _)) = paths.next() {
+            // A path that is no text is no path of an operation.
+            let text = std::str::from_utf8(path_bytes).ok();
+            kept.extend(text.map(|text| path(&self.key, repo.did, text, true)));
+        }
+        // A list that is not whole would have records gone that are there.
+        if paths.left() == 0 {
+            self.retire_others(known, (&account_name, &account), &kept)?;
+        }
+        let cid = |bytes: &[u8]| atproto::Cid::from_slice(bytes).ok();
+        if let Some((commit, data)) = cid(&repo.commit).zip(cid(&repo.data)) {
+            let head = Head { rev: repo.rev, commit, data, healed: true };
+            let record = Record::new(account_name, n, account.number, account.leaf);
+            account.records.push(Record { head: Some(head), settled: true, ..record });
+        }
         self.accounts.insert(account_name, account);
         Ok(())
     }
 
+    /// Takes an account out, to be changed and put back.
     fn begin(&mut self, known: &impl Known, name: &Name) -> Result<Account, Error> {
+        if let Some(account) = self.accounts.remove(name) {
+            return Ok(account);
+        }
         let (number, leaf) = match known.account(name)? {
-            Some((number, leaf)) => (number, Some(leaf)),
+            Some(before) => before,
             None => {
                 self.notes.accounts += 1;
                 (self.notes.accounts - 1, None)
@@ -224,6 +357,7 @@ impl Draft {
     pub(crate) fn records(&self, settled: &Settled) -> (Vec<Record>, Pending) {
         let mut pending = Pending::default();
         for (n, (host, epoch, seq)) in &self.places {
+            let Some(host) = self.hosts.get(*host) else { continue };
             if !settled.covers(host, *epoch, *seq) {
                 pending.by_n.insert(*n, (host.clone(), *epoch, *seq));
             }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Error;
 use crate::derived::draft;
-use crate::derived::leaf::{self, Leaf, LeafNotes, TOO_FAR};
-use crate::derived::levels::{self, Files, Kind};
-use crate::derived::run::Run;
+use crate::derived::leaf::{self, Leaf, LeafNotes, PathLeaf, TOO_FAR};
+use crate::derived::leaves::Leaves;
+use crate::derived::levels::{self, At, Files, Kind, Part};
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
 
@@ -27,17 +27,16 @@ impl Picked {
 }
 
 /// The files of an archive as they were when they were listed.
+#[derive(Debug)]
 pub(crate) struct Finder {
     folder: Folder,
     key: [u8; 32],
     files: Files,
     segments: Vec<u32>,
-    /// Those of them that have leaves.
-    with_leaves: Vec<u32>,
+    /// Of those of them that have leaves.
+    leaves: Leaves,
     /// Whether one before them has none.
     has_hole: bool,
-    /// Files of leaves that were opened.
-    leaves: BTreeMap<u32, Run>,
     reads: u64,
 }
 
@@ -51,40 +50,13 @@ impl Finder {
         let has = |segment: &u32| files.has(Kind::Leaves, (*segment, 0));
         let with_leaves: Vec<u32> = segments.iter().copied().filter(has).collect();
         let has_hole = !segments.starts_with(&with_leaves);
-        let (folder, leaves) = (folder.clone(), BTreeMap::new());
-        Ok(Finder { folder, key, files, segments, with_leaves, has_hole, leaves, reads: 0 })
+        let (folder, leaves) = (folder.clone(), Leaves::new(folder, with_leaves));
+        Ok(Finder { folder, key, files, segments, leaves, has_hole, reads: 0 })
     }
 
     /// How many pages were read so far; opening a file is one.
     pub(crate) fn reads(&self) -> u64 {
-        self.reads + self.leaves.values().map(Run::reads).sum::<u64>()
-    }
-
-    /// A segment's leaves.
-    fn leaves(&mut self, segment: u32) -> Result<&Run, Error> {
-        if !self.leaves.contains_key(&segment) {
-            self.reads += 1;
-            let run = levels::open(&self.folder, Kind::Leaves, (segment, 0))?;
-            self.leaves.insert(segment, run);
-        }
-        let gone = || Damage::at(self.folder.path(), 0, Cause::Gone);
-        Ok(self.leaves.get(&segment).ok_or_else(gone)?)
-    }
-
-    /// How many segments, from the oldest on, have this; it has to hold for none behind one for which
-    /// it does not.
-    fn partition(&mut self, mut holds: impl FnMut(LeafNotes) -> bool) -> Result<usize, Error> {
-        let (mut low, mut high) = (0, self.with_leaves.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let segment = self.with_leaves.get(middle).copied().unwrap_or(0);
-            if holds(LeafNotes::of(self.leaves(segment)?)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        self.reads + self.leaves.reads()
     }
 
     /// The number of an event before which none was received at this time or later, if what is derived
@@ -94,33 +66,19 @@ impl Finder {
         if self.has_hole {
             return Ok(None);
         }
-        let before = self.partition(|notes| notes.seconds < seconds)?;
-        let Some(segment) = self.with_leaves.get(before).copied() else {
+        let before = self.leaves.partition(|notes| notes.seconds < seconds)?;
+        let Some(segment) = self.leaves.segments().get(before).copied() else {
             // It is behind them, or will be.
-            let Some(last) = self.with_leaves.last().copied() else { return Ok(None) };
-            let run = self.leaves(last)?;
+            let Some(last) = self.leaves.segments().last().copied() else { return Ok(None) };
+            let run = self.leaves.run(last)?;
             let Some(place) = run.records.checked_sub(1) else { return Ok(None) };
             let ordinal = leaf::at(run, place)?.ordinal;
             return Ok(Some(LeafNotes::of(run).event + u64::from(ordinal) + 1));
         };
-        let run = self.leaves(segment)?;
+        let run = self.leaves.run(segment)?;
         let place = leaf::first_not(run, |leaf| leaf.seconds < seconds)?;
         let ordinal = leaf::at(run, place)?.ordinal;
         Ok(Some(LeafNotes::of(run).event + u64::from(ordinal)))
-    }
-
-    /// A leaf by its number; `None` if its segment is not there any more.
-    fn leaf(&mut self, number: u64) -> Result<Option<Leaf>, Error> {
-        let behind = self.partition(|notes| notes.first <= number)?;
-        let at = behind.checked_sub(1).and_then(|at| self.with_leaves.get(at).copied());
-        let Some(segment) = at else { return Ok(None) };
-        let run = self.leaves(segment)?;
-        let place = number - LeafNotes::of(run).first;
-        if place >= run.records {
-            // It is in a file that is lost.
-            return Err(Damage::at(&run.path, 0, Cause::Gone).into());
-        }
-        Ok(Some(leaf::at(run, place)?))
     }
 
     /// The last leaf of a path in the segments that have tables.
@@ -130,14 +88,59 @@ impl Finder {
     pub(crate) fn last(&mut self, path: &[u8; 8]) -> Result<Option<u64>, Error> {
         let cover = self.files.cover(Kind::Paths, &self.segments);
         for at in cover.files().rev() {
-            let run = levels::open(&self.folder, Kind::Paths, at)?;
-            let found = run.get(path)?.and_then(|record| record.last_chunk().copied());
-            self.reads += 1 + run.reads();
-            if let Some(leaf) = found {
-                return Ok(Some(u64::from_le_bytes(leaf)));
+            if let Some(last) = self.of_table(at, path)?.last() {
+                return Ok(Some(*last));
             }
         }
         Ok(None)
+    }
+
+    /// All leaves of a path that tables have, the last one last.
+    pub(crate) fn of_path(&mut self, path: &[u8; 8]) -> Result<Vec<u64>, Error> {
+        let cover = self.files.cover(Kind::Paths, &self.segments);
+        let mut all = Vec::new();
+        for at in cover.files() {
+            all.extend(self.of_table(at, path)?);
+        }
+        Ok(all)
+    }
+
+    fn of_table(&mut self, at: At, path: &[u8; 8]) -> Result<Vec<u64>, Error> {
+        let run = levels::open(&self.folder, Kind::Paths, at)?;
+        let found = run.all_of(path)?;
+        let found = found.iter().filter_map(|record| PathLeaf::read(record));
+        let found = found.map(|last| last.leaf).collect();
+        self.reads += 1 + run.reads();
+        Ok(found)
+    }
+
+    /// A leaf by its number; `None` if its segment is not there any more.
+    pub(crate) fn leaf(&mut self, number: u64) -> Result<Option<Leaf>, Error> {
+        self.leaves.leaf(number)
+    }
+
+    /// Shows the leaves of segments that have no table of paths.
+    pub(crate) fn leaves_without_tables(
+        &mut self,
+        mut see: impl FnMut(u64, &Leaf),
+    ) -> Result<(), Error> {
+        let parts = self.files.cover(Kind::Paths, &self.segments).parts;
+        for part in parts {
+            let Part::Missing(segment) = part else { continue };
+            if !self.files.has(Kind::Leaves, (segment, 0)) {
+                continue;
+            }
+            let run = self.leaves.run(segment)?;
+            let first = LeafNotes::of(run).first;
+            let (mut cursor, mut number) = (run.cursor(), first);
+            while let Some(record) = cursor.next()? {
+                if let Some(leaf) = Leaf::read(record) {
+                    see(number, &leaf);
+                }
+                number += 1;
+            }
+        }
+        Ok(())
     }
 
     /// All events of one of these accounts that have an operation on one of these paths: from the
@@ -156,7 +159,7 @@ impl Finder {
         for name in &names {
             let mut next = self.last(name)?;
             while let Some(number) = next {
-                let Some(leaf) = self.leaf(number)? else { break };
+                let Some(leaf) = self.leaves.leaf(number)? else { break };
                 if leaf.before == TOO_FAR {
                     return Err(Damage::at(self.folder.path(), 0, Cause::Form("leaves")).into());
                 }

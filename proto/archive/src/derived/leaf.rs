@@ -20,7 +20,11 @@
 //! | offset | size | field   | meaning                                                        |
 //! |-------:|-----:|---------|----------------------------------------------------------------|
 //! |      0 |    8 | path    | as in the leaf                                                 |
-//! |      8 |    8 | leaf    | its number                                                     |
+//! |      8 |    8 | leaf    | bits 0 to 62: its number; bit 63: it is of a `create`          |
+//!
+//! A `create` says nothing of what was under the path before: behind a gap there may be something. So
+//! where a path was created, the record of its leaf before that one stays before it, and so on to one
+//! that is no `create`.
 //!
 //! Leaf numbers have 64 bits. An event's first leaf is found in its segment's file by its ordinal,
 //! the events since a time by the seconds, both by halving.
@@ -34,12 +38,38 @@ pub(crate) const LEAF_BYTES: usize = 28;
 pub(crate) const LEAVES: Shape = Shape { kind: 1, record: LEAF_BYTES, key: 0 };
 pub(crate) const PATHS: Shape = Shape { kind: 2, record: 16, key: 8 };
 
+/// A record of the table of paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PathLeaf {
+    pub(crate) leaf: u64,
+    /// It is of a `create`.
+    pub(crate) created: bool,
+}
+
+impl PathLeaf {
+    const CREATED: u64 = 1 << 63;
+
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        (self.leaf | if self.created { PathLeaf::CREATED } else { 0 }).to_le_bytes()
+    }
+
+    /// What a record says.
+    pub(crate) fn read(record: &[u8]) -> Option<PathLeaf> {
+        let word = u64::from_le_bytes(*record.last_chunk()?);
+        Some(PathLeaf { leaf: word & !PathLeaf::CREATED, created: word & PathLeaf::CREATED != 0 })
+    }
+}
+
 /// An event of no account.
 pub(crate) const NO_ACCOUNT: u32 = u32::MAX;
 /// The leaf before is farther than can be said.
 pub(crate) const TOO_FAR: u32 = u32::MAX;
 /// The bit of an operation that was not proved.
 pub(crate) const UNPROVED: u8 = 0x80;
+/// Operations.
+pub(crate) const CREATE: u8 = 1;
+pub(crate) const UPDATE: u8 = 2;
+pub(crate) const DELETE: u8 = 3;
 
 /// The notes of a file of leaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,75 +1,50 @@
 //! Making what is derived: of a log when it is sealed, of segments that have none, and of four files one.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::derived::Name;
+use atproto::event;
+
+use crate::content;
 use crate::derived::account::{self, Pending, Record, Settled, settle};
-use crate::derived::draft::{Before, Draft, Given, Known};
-use crate::derived::leaf::{LEAVES, LeafNotes};
+use crate::derived::draft::{Draft, Given, Known};
+use crate::derived::earlier::Earlier;
+use crate::derived::leaf::{LEAVES, LeafNotes, PathLeaf};
 use crate::derived::levels::{self, At, Files, Kind, LEVELS, Part, window};
 use crate::derived::run::{self, Cursor, NewRun, Place, Run};
-use crate::error::{Cause, Damage};
+use crate::error::Damage;
 use crate::folder::Folder;
 use crate::hosts::Hosts;
 use crate::image::{Entry, LogImage};
+use crate::lattice::{Keeper, OpenFile};
 use crate::segment::read::Segment;
-use crate::{Error, Found, Query, Reader, disk};
+use crate::{Cause, Error, Found, Query, Reader, disk};
 
-/// A segment with fewer leaves than this has no files of its own: it is gone through as quickly as they
-/// are opened. It gets them with a larger one that comes behind it, and at the latest with the fourth
-/// of its four, so at most three segments, the last ones, have none.
+/// A segment with fewer leaves than this has no tables of its own: its leaves are gone through as quickly
+/// as they are opened. It gets them with a larger one that comes behind it, and at the latest with the
+/// fourth of its four, so at most three segments, the last ones, have none.
 const SMALL: usize = if cfg!(test) { 12 } else { 4096 };
 
-/// What is derived of earlier segments says of accounts.
-pub(crate) struct Earlier {
-    /// The newest last.
-    runs: Vec<Run>,
-    /// Of small segments behind those.
-    drafts: Vec<Draft>,
-}
+/// Drafts of segments, or of logs that are being sealed, that have no tables yet.
+pub(crate) type Drafts = Vec<Arc<Draft>>;
 
-impl Earlier {
-    fn open(folder: &Folder, files: &Files, segments: &[u32]) -> Result<Earlier, Error> {
-        let cover = files.cover(Kind::Accounts, segments);
-        let runs = cover.files().map(|at| levels::open(folder, Kind::Accounts, at));
-        Ok(Earlier { runs: runs.collect::<Result<_, _>>()?, drafts: Vec::new() })
-    }
-
-    /// Where a segment behind these begins.
-    fn end_before(&self, folder: &Folder, number: u32) -> Result<Option<LeafNotes>, Error> {
-        match self.drafts.last() {
-            Some(draft) => Ok(Some(draft.end())),
-            None => notes_before(folder, &Files::list(folder)?, number),
-        }
-    }
-}
-
-impl Known for Earlier {
-    fn account(&self, name: &Name) -> Result<Option<Before>, Error> {
-        if let Some(found) = self.drafts.iter().rev().find_map(|draft| draft.account(name)) {
-            return Ok(Some(found));
-        }
-        for run in self.runs.iter().rev() {
-            if let Some(bytes) = run.all_of(name)?.last() {
-                let form = || Damage::at(&run.path, 0, Cause::Form("accounts"));
-                let record = Record::read(bytes).ok_or_else(form)?;
-                return Ok(Some((record.account, record.leaf)));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Makes what is derived of a log that is being sealed. `small` are the drafts of the segments before
-/// it that have no files yet, as this left them. Damage of what is there already is left to who
-/// repairs; until then readers do without.
+/// Writes what is derived of a log that is being sealed. `small` are the drafts of the segments before it
+/// that have no tables yet, as this left them.
 pub(crate) fn of_log(
     folder: &Folder,
+    draft: &Arc<Draft>,
     image: &LogImage,
-    key: &[u8; 32],
-    small: &mut Vec<Draft>,
+    small: &mut Drafts,
 ) -> Result<(), Error> {
-    skip_damage(of_log_or_damage(folder, image, key, small))
+    let mut hosts = Hosts::default();
+    let settled = Settled::of(image.marks(&mut hosts)?.named(&hosts));
+    write_leaves(folder, draft)?;
+    small.push(draft.clone());
+    if is_large(draft, draft.segment) {
+        small.iter().try_for_each(|draft| write_tables(folder, draft, &settled))?;
+        small.clear();
+    }
+    Ok(())
 }
 
 fn skip_damage(result: Result<(), Error>) -> Result<(), Error> {
@@ -79,30 +54,7 @@ fn skip_damage(result: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-fn of_log_or_damage(
-    folder: &Folder,
-    image: &LogImage,
-    key: &[u8; 32],
-    small: &mut Vec<Draft>,
-) -> Result<(), Error> {
-    let number = image.head.number;
-    let segments = sealed_before(folder, number)?;
-    let mut known = catch_up(folder, &segments, number, key, std::mem::take(small))?;
-    let before = known.end_before(folder, number)?;
-    let mut draft = Draft::new(key, number, image.head.first, before.as_ref());
-    of_image(&mut draft, &known, image)?;
-    let mut hosts = Hosts::default();
-    let settled = Settled::of(image.marks(&mut hosts)?.named(&hosts));
-    if is_large(&draft, number) {
-        known.drafts.iter().chain([&draft]).try_for_each(|draft| write(folder, draft, &settled))?;
-    } else {
-        known.drafts.push(draft);
-        *small = known.drafts;
-    }
-    Ok(())
-}
-
-/// Whether a segment gets files now, the newest being the one at hand.
+/// Whether a segment gets tables now, the newest being the one at hand.
 fn is_large(draft: &Draft, newest: u32) -> bool {
     let (_, last) = window(draft.segment, 1);
     draft.leaves.len() >= SMALL || last <= newest
@@ -128,8 +80,8 @@ pub(crate) fn of_image(
                 epoch: frame.header.epoch,
                 seq: frame.header.seq,
                 time_ns: frame.header.time_ns,
-                body: frame.body(),
-                verdict: frame.section(frame::Tag::VERDICT),
+                event: event::parse(frame.body()).ok(),
+                proved: content::proof(frame.section(frame::Tag::VERDICT)).is_some(),
             };
             draft.event(known, &given)
         }
@@ -145,7 +97,7 @@ pub(crate) fn of_image(
 }
 
 /// The segments below a number.
-fn sealed_before(folder: &Folder, number: u32) -> Result<Vec<u32>, Error> {
+pub(crate) fn sealed_before(folder: &Folder, number: u32) -> Result<Vec<u32>, Error> {
     let list = folder.list()?.into_iter();
     Ok(list.filter(|(at, is)| *at < number && is.segment).map(|(at, _)| at).collect())
 }
@@ -165,30 +117,26 @@ pub(crate) fn notes_before(
     Ok(Some(LeafNotes { first: notes.first + run.records, ..notes }))
 }
 
-/// Makes what is derived of the segments that have no files: all, in an archive that an older version
-/// wrote; else at most three small ones, which need none yet, and are not gone through if they are
-/// those of `small`. What it finds is what segment `newest`, that comes behind them, has to know.
-fn catch_up(
+/// What earlier segments say to one that comes behind segment `newest`. The last ones that have no
+/// tables are gone through, which are at most three small ones; or all, where there is none of this, and
+/// then it is made. Of what is gone through, the lattice is told.
+pub(crate) fn catch_up(
     folder: &Folder,
     segments: &[u32],
-    newest: u32,
     key: &[u8; 32],
-    small: Vec<Draft>,
+    keeper: &mut Keeper,
 ) -> Result<Earlier, Error> {
     let files = Files::list(folder)?;
-    // A kill may have left some files of a segment. One that is missing before others is lost, and made
-    // again by who repairs.
     let missing = files.missing(segments);
     let mut left: Vec<u32> =
         segments.iter().rev().copied().take_while(|number| missing.contains(number)).collect();
     left.reverse();
     let before = segments.get(..segments.len() - left.len()).unwrap_or_default();
     let known = Earlier::open(folder, &files, before)?;
-    if small.iter().map(|draft| draft.segment).eq(left.iter().copied()) {
-        return Ok(Earlier { drafts: small, ..known });
-    }
+    let newest = segments.last().copied().unwrap_or(0);
     let left = left.into();
-    let mut wanting = Wanting { folder, key, segments, newest, known, left, under_way: None };
+    let mut wanting =
+        Wanting { folder, key, segments, newest, keeper, known, left, under_way: None };
     let Some(first) = wanting.next()? else { return Ok(wanting.known) };
     let mut reader = Reader::open(folder.path())?;
     let mut scan = reader.scan(Query { from: first, ..Query::default() });
@@ -212,6 +160,7 @@ struct Wanting<'a> {
     key: &'a [u8; 32],
     segments: &'a [u32],
     newest: u32,
+    keeper: &'a mut Keeper,
     known: Earlier,
     left: std::collections::VecDeque<u32>,
     under_way: Option<UnderWay>,
@@ -245,7 +194,7 @@ impl Wanting<'_> {
                 Err(Error::Damaged(_)) => continue,
                 Err(error) => return Err(error),
             };
-            let before = self.known.end_before(self.folder, number)?;
+            let before = self.known.end_before(number)?;
             let draft = Draft::new(self.key, number, contents.first, before.as_ref());
             let events = contents.first..contents.end();
             let next = events.start;
@@ -259,20 +208,26 @@ impl Wanting<'_> {
     fn finish(&mut self) -> Result<(), Error> {
         let Some(mut here) = self.under_way.take() else { return Ok(()) };
         here.ordinal(here.events.end);
+        self.keeper.settle(&here.draft.take_said())?;
         let number = here.draft.segment;
+        if !run::path(self.folder, Kind::Leaves.text(), number, 0).exists() {
+            write_leaves(self.folder, &here.draft)?;
+        }
         let large = is_large(&here.draft, self.newest);
-        self.known.drafts.push(here.draft);
+        let mut drafts = self.known.take_drafts();
+        drafts.push(Arc::new(here.draft));
         if large {
             let settled = settled(self.folder)?;
-            let drafts = &self.known.drafts;
-            drafts.iter().try_for_each(|draft| write(self.folder, draft, &settled))?;
+            drafts.iter().try_for_each(|draft| write_tables(self.folder, draft, &settled))?;
+            drafts.clear();
             self.folder.sync()?;
             merge(self.folder, number)?;
-            // What is in files need not be remembered.
-            let before: Vec<u32> =
-                self.segments.iter().copied().filter(|at| *at <= number).collect();
-            self.known = Earlier::open(self.folder, &Files::list(self.folder)?, &before)?;
         }
+        // What is in tables need not be remembered.
+        let with_tables = drafts.first().map_or(u32::MAX, |draft| draft.segment);
+        let so_far = self.segments.iter().copied().filter(|at| *at <= number);
+        let so_far: Vec<u32> = so_far.filter(|at| *at < with_tables).collect();
+        self.known.renew(&Files::list(self.folder)?, &so_far, drafts)?;
         self.next().map(|_| ())
     }
 
@@ -306,26 +261,34 @@ fn place(folder: &Folder, kind: Kind, segment: u32) -> (std::path::PathBuf, Plac
     (run::path(folder, kind.text(), segment, 0), Place { segment, ..Place::default() })
 }
 
-/// Writes the files of a segment.
-fn write(folder: &Folder, draft: &Draft, settled: &Settled) -> Result<(), Error> {
+/// Writes a segment's tables of paths and accounts.
+fn write_tables(folder: &Folder, draft: &Draft, settled: &Settled) -> Result<(), Error> {
     let number = draft.segment;
     let (path, at) = place(folder, Kind::Paths, number);
-    let mut last: Vec<(&[u8; 8], &u64)> = draft.paths.iter().collect();
-    last.sort_unstable();
     let mut paths = NewRun::begin(&path, Kind::Paths.shape())?;
-    for (name, leaf) in last {
-        paths.push(&[*name, leaf.to_le_bytes()].concat())?;
+    for (name, last) in draft.path_leaves() {
+        paths.push(&[name, last.to_bytes()].concat())?;
     }
     paths.finish(&at, &[])?;
     let (path, at) = place(folder, Kind::Accounts, number);
     let (records, pending) = draft.records(settled);
     let mut accounts = NewRun::begin(&path, account::ACCOUNTS)?;
     records.iter().try_for_each(|record| accounts.push(&record.to_bytes()))?;
-    accounts.finish(&at, &pending.to_bytes())?;
-    let (path, at) = place(folder, Kind::Leaves, number);
+    accounts.finish(&at, &pending.to_bytes())
+}
+
+/// Writes a segment's leaves.
+fn write_leaves(folder: &Folder, draft: &Draft) -> Result<(), Error> {
+    let (path, at) = place(folder, Kind::Leaves, draft.segment);
     let mut leaves = NewRun::begin(&path, LEAVES)?;
     draft.leaves.iter().try_for_each(|leaf| leaves.push(&leaf.to_bytes()))?;
     leaves.finish(&Place { notes: draft.notes().to_notes(), ..at }, &[])
+}
+
+/// Writes the leaves of a log that is not sealed.
+pub(crate) fn write_open(folder: &Folder, draft: &Draft) -> Result<OpenFile, Error> {
+    let notes = draft.notes();
+    OpenFile::begin(folder, (draft.segment, notes.first, notes.event), &draft.leaves)
 }
 
 /// Makes files of one level one of the next wherever this segment was the last that was wanting.
@@ -442,9 +405,11 @@ pub(crate) fn pending_of(run: &Run, settled: &Settled) -> Result<Pending, Error>
 fn paths(runs: &[Run], mut new: NewRun, place: &Place) -> Result<(), Error> {
     let (mut together, mut of_key) = (Together::of(runs, Kind::Paths.shape().key)?, Vec::new());
     while together.next(&mut of_key)? {
-        if let Some(newest) = of_key.last() {
-            new.push(newest)?;
-        }
+        // The last, and those before one that was created: see `leaf`.
+        let created = |bytes: &&&[u8]| PathLeaf::read(bytes).is_some_and(|last| last.created);
+        let before = of_key.iter().rev().take_while(created).count();
+        let first = of_key.len().saturating_sub(before + 1);
+        of_key.iter().skip(first).try_for_each(|record| new.push(record))?;
     }
     new.finish(place, &[])
 }
@@ -460,40 +425,48 @@ pub(crate) fn retain(folder: &Folder, first: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has all that is derived there and right: what is not is made again, all of it.
-pub(crate) fn repair(folder: &Folder, key: &[u8; 32]) -> Result<Vec<Damage>, Error> {
-    let segments = sealed_before(folder, u32::MAX)?;
+/// Names the files that are damaged.
+pub(crate) fn damaged(folder: &Folder) -> Result<Vec<Damage>, Error> {
     let mut damage = Vec::new();
     let files = Files::list(folder)?;
-    let mut whole = is_whole(&files, &segments);
     for kind in Kind::ALL {
         for at in files.of(kind) {
             match levels::open(folder, kind, at).and_then(|run| run.check()) {
-                Err(Error::Damaged(found)) => {
-                    whole = false;
-                    damage.push(found);
-                }
+                Err(Error::Damaged(found)) => damage.push(found),
                 other => other?,
             }
         }
     }
-    if !whole {
-        for kind in Kind::ALL {
-            files.of(kind).try_for_each(|at| remove(folder, kind, at))?;
-        }
-        folder.sync()?;
-    }
-    // Of an archive without files this makes them.
-    let newest = segments.last().copied().unwrap_or(0);
-    catch_up(folder, &segments, newest, key, Vec::new())?;
     Ok(damage)
 }
 
-/// Whether there is a file for each segment, but for the last small ones.
-fn is_whole(files: &Files, segments: &[u32]) -> bool {
+/// Removes all that is derived.
+pub(crate) fn remove_all(folder: &Folder) -> Result<(), Error> {
+    let files = Files::list(folder)?;
+    for kind in Kind::ALL {
+        files.of(kind).try_for_each(|at| remove(folder, kind, at))?;
+    }
+    folder.sync()
+}
+
+/// Whether the leaves of each segment are there, and tables but for the last small ones. A segment that
+/// can't be read has none.
+pub(crate) fn is_whole(folder: &Folder, segments: &[u32]) -> Result<bool, Error> {
+    let files = Files::list(folder)?;
+    let mut there = Vec::new();
+    for number in segments {
+        if files.has(Kind::Leaves, (*number, 0)) {
+            there.push(*number);
+            continue;
+        }
+        match Segment::open(&folder.segment(*number), *number) {
+            Err(Error::Damaged(_)) => {}
+            other => return other.map(|_| false),
+        }
+    }
     let newest = segments.last().copied().unwrap_or(0);
-    Kind::ALL.iter().all(|kind| {
-        let mut parts = files.cover(*kind, segments).parts.into_iter();
+    Ok([Kind::Paths, Kind::Accounts].iter().all(|kind| {
+        let mut parts = files.cover(*kind, &there).parts.into_iter();
         // The last ones may have none.
         let first = parts.find_map(|part| match part {
             Part::File(_) => None,
@@ -501,5 +474,5 @@ fn is_whole(files: &Files, segments: &[u32]) -> bool {
         });
         first.is_none_or(|number| window(number, 1).1 > newest)
             && parts.all(|part| matches!(part, Part::Missing(_)))
-    })
+    }))
 }

@@ -359,38 +359,41 @@ impl Run {
         Ok(page.get(start..start + level.entry).unwrap_or_default())
     }
 
-    /// The place of the first record whose key is not below this one.
-    pub(crate) fn first_of(&self, key: &[u8]) -> Result<u64, Error> {
-        let mut at = 0;
-        // From the top: each level says which page of the one below.
-        for (height, level) in self.levels.iter().enumerate().rev() {
-            let below = lower_bound(self.page(level, at)?, level.entry, key);
-            let first = at * level.in_page();
-            at = if height == 0 { first + below } else { first + below.saturating_sub(1) };
-        }
-        Ok(at)
+    /// How many records of this size are in a page.
+    pub(crate) const fn records_in_page(record: usize) -> usize {
+        HELD_BYTES / record
     }
 
-    /// The first record of a key.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Error> {
-        let at = self.first_of(key)?;
-        if at >= self.records {
-            return Ok(None);
-        }
-        Ok(Some(self.record(at)?).filter(|record| record.starts_with(key)))
+    /// The records of the page that has this one.
+    pub(crate) fn page_of(&self, at: u64) -> Result<&[u8], Error> {
+        let level = self.bottom();
+        self.page(&level, at / level.in_page())
     }
 
     /// All records of a key.
     pub(crate) fn all_of(&self, key: &[u8]) -> Result<Vec<&[u8]>, Error> {
-        let mut all = Vec::new();
-        for at in self.first_of(key)?..self.records {
-            let record = self.record(at)?;
-            if !record.starts_with(key) {
-                break;
-            }
-            all.push(record);
+        let (bottom, mut at) = (self.bottom(), 0);
+        // From the top: each level says which page of the one below.
+        for level in self.levels.iter().skip(1).rev() {
+            let below = lower_bound(self.page(level, at)?, level.entry, key);
+            at = at * level.in_page() + below.saturating_sub(1);
         }
-        Ok(all)
+        let mut page = self.page(&bottom, at)?;
+        let mut first = lower_bound(page, bottom.entry, key) as usize;
+        let mut all = Vec::new();
+        loop {
+            for record in page.chunks_exact(bottom.entry).skip(first) {
+                if !record.starts_with(key) {
+                    return Ok(all);
+                }
+                all.push(record);
+            }
+            (at, first) = (at + 1, 0);
+            if at >= bottom.pages() {
+                return Ok(all);
+            }
+            page = self.page(&bottom, at)?;
+        }
     }
 
     /// All records, in order.

@@ -3,9 +3,12 @@
 //! from the marks on makes the same archive, each event once.
 
 use super::*;
+use crate::derived::earlier::Earlier;
+use crate::derived::levels::Files;
 use crate::disk::CALLS_LEFT;
 use crate::folder::Folder;
 use crate::marks;
+use crate::sealer::Job;
 
 /// What a tap would send again: every host from its mark in the archive on.
 fn from_marks(dir: &Path, stream: &Stream) -> Stream {
@@ -112,18 +115,21 @@ fn sealing_that_fails_at_any_call_keeps_the_log_or_has_the_segment() {
     let stream = stream(9);
     let whole = tempfile::tempdir().unwrap();
     pack(whole.path(), Options { segment_events: 100, ..small() }, &stream, false).unwrap();
-    let key = crate::manifest::Manifest::read(&Folder::new(whole.path())).unwrap().unwrap().key;
+    let folder = Folder::new(whole.path());
+    let key = crate::manifest::Manifest::read(&folder).unwrap().unwrap().key;
+    let image = crate::image::LogImage::read(&folder.log(0)).unwrap();
+    let nothing = Earlier::open(&folder, &Files::default(), &[]).unwrap();
+    let mut draft = crate::derived::draft::Draft::new(&key, 0, 0, None);
+    crate::derived::make::of_image(&mut draft, &nothing, &image).unwrap();
+    let draft = Some(std::sync::Arc::new(draft));
     for calls in 0.. {
         let dir = tempfile::tempdir().unwrap();
         copy(whole.path(), dir.path());
         CALLS_LEFT.set(Some(calls));
-        let sealed = crate::seal::seal(
-            &Folder::new(dir.path()),
-            0,
-            1,
-            (&atproto::identity::Key(key), Vec::new()),
-            &Default::default(),
-        );
+        let job = Job { number: 0, identities: Vec::new(), draft: draft.clone() };
+        let known = (&Default::default(), &Default::default());
+        let key = atproto::identity::Key(key);
+        let sealed = crate::seal::seal(&Folder::new(dir.path()), job, 1, &key, known);
         CALLS_LEFT.set(None);
         assert_eq!(read_all(dir.path()), expected(&stream), "call {calls} failed");
         resumes(dir.path(), small(), &stream, &format!("call {calls} failed"));

@@ -12,7 +12,7 @@ const PDS: HostId = HostId(3);
 const RELAY: HostId = HostId(0);
 
 /// Adds an event; every so many are not proved.
-fn add(stream: &mut Stream, host: HostId, seq: u64, body: &[u8], proved: bool) {
+pub(super) fn add(stream: &mut Stream, host: HostId, seq: u64, body: &[u8], proved: bool) {
     let header = Header { host, epoch: 2, seq, ..Header::new(Kind::EVENT, seq * 1_000_000_007) };
     let verdict = if proved {
         Verdict::ok(Some([1; 34]))
@@ -24,7 +24,7 @@ fn add(stream: &mut Stream, host: HostId, seq: u64, body: &[u8], proved: bool) {
 }
 
 /// An `#account` event.
-fn account(did: &str, seq: u64, status: Option<&str>) -> Vec<u8> {
+pub(super) fn account(did: &str, seq: u64, status: Option<&str>) -> Vec<u8> {
     let mut out = vec![0xa2];
     text(&mut out, "t");
     text(&mut out, "#account");

@@ -1,0 +1,135 @@
+//! The head of a lattice, see [`super`].
+
+use std::path::PathBuf;
+
+use table::{Words, WordsMut};
+
+use crate::error::{Cause, Damage};
+use crate::folder::{Folder, unfinished};
+use crate::{Error, disk};
+
+const MAGIC: [u8; 8] = *b"SVRNlat1";
+const HEAD_BYTES: usize = 4096;
+const HEAD_WORDS: usize = HEAD_BYTES / 8;
+
+/// A word that changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Field {
+    Ended = 8,
+    Live = 16,
+    Segment = 24,
+    Leaves = 32,
+    Settled = 40,
+    Accounts = 48,
+}
+
+fn bytes_of(base: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&u64::from(base).to_le_bytes());
+    bytes.extend_from_slice(&u64::from(crc32c::crc32c(&bytes)).to_le_bytes());
+    bytes.resize(HEAD_BYTES, 0);
+    bytes
+}
+
+/// A head as a reader has it.
+#[derive(Debug)]
+pub(crate) struct Head {
+    words: Words,
+    pub(crate) path: PathBuf,
+    /// The stamp of the base.
+    pub(crate) base: u32,
+}
+
+impl Head {
+    /// Opens the head; `None` if there is none.
+    pub(crate) fn open(folder: &Folder) -> Result<Option<Head>, Error> {
+        let path = folder.lattice();
+        let file = match disk::open(&path) {
+            Err(error) if error.is_gone() => return Ok(None),
+            other => other?,
+        };
+        let length = disk::len(&file, &path)?;
+        if length != HEAD_BYTES as u64 {
+            return Err(Damage::at(&path, length, Cause::Truncated).into());
+        }
+        let words = Words::open(file, HEAD_WORDS);
+        let words = words.map_err(|source| Error::io(&path, "map", source))?;
+        let base = read(&words).map_err(|cause| Damage::at(&path, 0, cause))?;
+        Ok(Some(Head { words, path, base }))
+    }
+
+    pub(crate) fn get(&self, field: Field) -> u64 {
+        self.words.get(field as usize)
+    }
+
+    pub(crate) fn stamp(&self, field: Field) -> u32 {
+        self.get(field) as u32
+    }
+
+    /// Whether the writer keeps another by now, or is making one.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.get(Field::Ended) != 0
+    }
+}
+
+/// The stamp of the base.
+fn read(words: &Words) -> Result<u32, Cause> {
+    let [magic, base, crc] = [0, 1, 2].map(|at| words.get(at));
+    if magic != u64::from_le_bytes(MAGIC) {
+        return Err(Cause::Magic);
+    }
+    let covered = [magic.to_le_bytes(), base.to_le_bytes()].concat();
+    if u64::from(crc32c::crc32c(&covered)) != crc {
+        return Err(Cause::Checksum);
+    }
+    u32::try_from(base).map_err(|_| Cause::Form("head"))
+}
+
+/// A head as the writer has it.
+#[derive(Debug)]
+pub(crate) struct HeadMut {
+    words: WordsMut,
+    path: PathBuf,
+}
+
+impl HeadMut {
+    /// Begins one for this base, under a name that counts for nothing until [`HeadMut::publish`].
+    pub(crate) fn begin(folder: &Folder, base: u32) -> Result<HeadMut, Error> {
+        let path = unfinished(&folder.lattice());
+        let file = disk::create(&path)?;
+        disk::write(&file, &path, &bytes_of(base))?;
+        HeadMut::of(file, path)
+    }
+
+    /// Goes on with the one that is there, which can be read.
+    pub(crate) fn resume(folder: &Folder) -> Result<HeadMut, Error> {
+        let path = folder.lattice();
+        HeadMut::of(disk::open_write(&path)?, path)
+    }
+
+    fn of(file: std::fs::File, path: PathBuf) -> Result<HeadMut, Error> {
+        let words = WordsMut::open(file, HEAD_WORDS);
+        let mut words = words.map_err(|source| Error::io(&path, "map", source))?;
+        disk::take_room(&mut words, &path, 0)?;
+        Ok(HeadMut { words, path })
+    }
+
+    pub(crate) fn set(&mut self, field: Field, value: u64) {
+        // The one page has its room since this was opened.
+        let _ = self.words.set(field as usize, value);
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        disk::sync_words(&self.words, &self.path)
+    }
+
+    /// Gives it its name, durably.
+    pub(crate) fn publish(&mut self, folder: &Folder) -> Result<(), Error> {
+        self.sync()?;
+        let path = folder.lattice();
+        folder.publish(&self.path, &path)?;
+        self.path = path;
+        Ok(())
+    }
+}
