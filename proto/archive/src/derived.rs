@@ -5,17 +5,18 @@
 //! A log's part is made while it is written, held in memory ([`live`]), and has its names before the
 //! segment has its own. Leaves stay as they are for ever. Paths and accounts are sorted tables, one a segment; four of one
 //! level that lie side by side become one of the next ([`levels`]), so that a look-up goes through at
-//! most three tables a level.
+//! most three tables a level. Tables of accounts stay when their segments are dropped.
 //!
 //! Reading order: [`run`] (a file of records), [`leaf`] and [`account`] (the records), [`draft`] (making
 //! them of events), [`levels`] (which files cover which segments), [`make`] (writing and merging),
 //! [`earlier`] and [`leaves`] (what is looked up in them while more are made), [`live`] (the open log),
-//! [`find`] (finding events by them).
+//! [`find`] (finding events by them), [`kept`] (what outlives dropped segments).
 
 pub(crate) mod account;
 pub(crate) mod draft;
 pub(crate) mod earlier;
 pub(crate) mod find;
+pub(crate) mod kept;
 pub(crate) mod leaf;
 pub(crate) mod leaves;
 pub(crate) mod levels;

@@ -14,7 +14,7 @@ use crate::derived::draft::{Before, Draft, Given, Known, SeeLeaf};
 use crate::derived::leaf::Leaf;
 use crate::derived::levels::{self, Files, Kind, Part};
 use crate::derived::run::Run;
-use crate::derived::{Name, make, name};
+use crate::derived::{Name, kept, make, name};
 use crate::folder::Folder;
 use crate::image::LogImage;
 use crate::lock::RepairLock;
@@ -141,6 +141,9 @@ impl Heads {
             if present.segment { segments.push(number) } else { logs.push(number) }
         }
         let files = Files::list(&self.folder)?;
+        if let Some(run) = kept::open(&self.folder)? {
+            self.layers.push(Layer::File { run, pending: Pending::default() });
+        }
         for part in files.cover(Kind::Accounts, &segments).parts {
             let layer = match part {
                 Part::File(at) => {

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::derived::Name;
 use crate::derived::account::Record;
 use crate::derived::draft::{Before, Known, SeeLeaf};
+use crate::derived::kept;
 use crate::derived::leaf::{Leaf, LeafNotes, PathLeaf};
 use crate::derived::leaves::Leaves;
 use crate::derived::levels::{self, Files, Kind};
@@ -49,6 +50,7 @@ impl Earlier {
             runs.collect::<Result<Vec<Run>, Error>>()
         };
         (self.accounts, self.paths) = (open(Kind::Accounts)?, open(Kind::Paths)?);
+        self.accounts.splice(0..0, kept::open(&self.folder)?);
         let leaves = files.of(Kind::Leaves).map(|(segment, _)| segment);
         self.leaves.get_mut().renew(leaves.collect());
         self.drafts = drafts;

@@ -91,11 +91,15 @@ impl Files {
         missing.collect()
     }
 
-    /// The files that cover these segments, in order, and the segments that none covers.
+    /// The files that cover these segments, in order, and the segments that none covers. Of accounts
+    /// those of dropped segments before these are among them.
     pub(crate) fn cover(&self, kind: Kind, segments: &[u32]) -> Cover {
         let mut cover = Cover::default();
         let mut covered = None;
-        for segment in segments {
+        let first = segments.first().copied().unwrap_or(0);
+        let is_dropped = |at: &At| kind == Kind::Accounts && window(at.0, at.1).1 < first;
+        let dropped: Vec<u32> = self.of(kind).filter(is_dropped).map(|at| at.0).collect();
+        for segment in dropped.iter().chain(segments) {
             if covered.is_some_and(|last| *segment <= last) {
                 continue;
             }

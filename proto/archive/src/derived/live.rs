@@ -7,6 +7,7 @@ use frame::Frame;
 use crate::Error;
 use crate::derived::draft::{Draft, Given};
 use crate::derived::earlier::Earlier;
+use crate::derived::kept;
 use crate::derived::levels::Files;
 use crate::derived::make::{self, Drafts};
 use crate::folder::Folder;
@@ -62,8 +63,9 @@ impl Start<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let keeper = Keeper::begin(self.folder)?;
+        let mut keeper = Keeper::begin(self.folder)?;
         make::remove_all(self.folder)?;
+        keeper.settle(&kept::said(self.folder)?)?;
         let started = self.go_on(keeper)?;
         match crate::disk::remove(&self.folder.tombs()) {
             Err(error) if !error.is_gone() => Err(error),

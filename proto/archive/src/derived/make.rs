@@ -9,6 +9,7 @@ use crate::content;
 use crate::derived::account::{self, Pending, Record, Settled, settle};
 use crate::derived::draft::{Draft, Given, Known};
 use crate::derived::earlier::Earlier;
+use crate::derived::kept;
 use crate::derived::leaf::{LEAVES, LeafNotes, PathLeaf};
 use crate::derived::levels::{self, At, Files, Kind, LEVELS, Part, window};
 use crate::derived::run::{self, Cursor, NewRun, Place, Run};
@@ -110,7 +111,7 @@ pub(crate) fn notes_before(
     number: u32,
 ) -> Result<Option<LeafNotes>, Error> {
     let Some(at) = files.of(Kind::Leaves).rev().find(|(at, _)| *at < number) else {
-        return Ok(None);
+        return kept::notes(folder);
     };
     let run = levels::open(folder, Kind::Leaves, at)?;
     let notes = LeafNotes::of(&run);
@@ -253,7 +254,7 @@ impl Wanting<'_> {
 }
 
 /// The marks of the archive as it is.
-fn settled(folder: &Folder) -> Result<Settled, Error> {
+pub(crate) fn settled(folder: &Folder) -> Result<Settled, Error> {
     Ok(Settled::of(crate::marks::marks_of(folder)?))
 }
 
@@ -311,7 +312,8 @@ fn merge_or_damage(folder: &Folder, number: u32) -> Result<(), Error> {
         let files = Files::list(folder)?;
         for kind in [Kind::Accounts, Kind::Paths] {
             let cover = files.cover(kind, &here);
-            let parts: Vec<At> = cover.files().collect();
+            let parts = cover.files().filter(|(at, _)| (first..=last).contains(at));
+            let parts: Vec<At> = parts.collect();
             let done = parts.iter().any(|(_, below)| *below >= level);
             if here.is_empty() || done || !cover.is_whole() {
                 continue;
@@ -347,13 +349,13 @@ fn remove(folder: &Folder, kind: Kind, (segment, level): At) -> Result<(), Error
 }
 
 /// Several sorted files at once: of each the record that comes next.
-struct Together<'r> {
+pub(crate) struct Together<'r> {
     cursors: Vec<(Option<&'r [u8]>, Cursor<'r>)>,
     key: usize,
 }
 
 impl<'r> Together<'r> {
-    fn of(runs: &'r [Run], key: usize) -> Result<Together<'r>, Error> {
+    pub(crate) fn of(runs: &'r [Run], key: usize) -> Result<Together<'r>, Error> {
         let mut cursors = Vec::new();
         for run in runs {
             let mut cursor = run.cursor();
@@ -363,7 +365,7 @@ impl<'r> Together<'r> {
     }
 
     /// All records of the next key, the oldest first.
-    fn next(&mut self, of_key: &mut Vec<&'r [u8]>) -> Result<bool, Error> {
+    pub(crate) fn next(&mut self, of_key: &mut Vec<&'r [u8]>) -> Result<bool, Error> {
         of_key.clear();
         let key = |record: &'r [u8], bytes: usize| record.get(..bytes).unwrap_or_default();
         let heads = self.cursors.iter().filter_map(|(record, _)| *record);
@@ -414,10 +416,10 @@ fn paths(runs: &[Run], mut new: NewRun, place: &Place) -> Result<(), Error> {
     new.finish(place, &[])
 }
 
-/// Removes what is derived of segments that are gone.
+/// Removes what is derived of segments that are gone, but for what they said of their accounts.
 pub(crate) fn retain(folder: &Folder, first: u32) -> Result<(), Error> {
     let files = Files::list(folder)?;
-    for kind in Kind::ALL {
+    for kind in [Kind::Leaves, Kind::Paths] {
         for at in files.of(kind).filter(|(at, level)| window(*at, *level).1 < first) {
             remove(folder, kind, at)?;
         }
@@ -428,6 +430,10 @@ pub(crate) fn retain(folder: &Folder, first: u32) -> Result<(), Error> {
 /// Names the files that are damaged.
 pub(crate) fn damaged(folder: &Folder) -> Result<Vec<Damage>, Error> {
     let mut damage = Vec::new();
+    match kept::check(folder) {
+        Err(Error::Damaged(found)) => damage.push(found),
+        other => other.map(|_| ())?,
+    }
     let files = Files::list(folder)?;
     for kind in Kind::ALL {
         for at in files.of(kind) {
@@ -440,8 +446,9 @@ pub(crate) fn damaged(folder: &Folder) -> Result<Vec<Damage>, Error> {
     Ok(damage)
 }
 
-/// Removes all that is derived.
+/// Removes all that is derived and can be made again.
 pub(crate) fn remove_all(folder: &Folder) -> Result<(), Error> {
+    kept::write(folder)?;
     let files = Files::list(folder)?;
     for kind in Kind::ALL {
         files.of(kind).try_for_each(|at| remove(folder, kind, at))?;

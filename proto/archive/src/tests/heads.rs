@@ -275,3 +275,45 @@ fn what_was_left_half_made_is_made_whole_with_the_next_segment() {
         assert!(check(dir.path(), "repaired") <= 30);
     }
 }
+
+/// An account says that it is away, and is silent while all segments that have it are dropped.
+#[test]
+fn what_was_said_of_an_account_outlives_its_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { keep_bytes: Some(1), ..small() };
+    let silent = did(9);
+    let mut stream = Stream::new();
+    add(&mut stream, PDS, 1, &account(&silent, 1, Some("deactivated")), true);
+    // Four windows of tables and more, so that those of dropped segments are merged with others.
+    for seq in 2..=700 {
+        stream.event(PDS.0, (seq % 5) as u8, seq, 0);
+        if seq % 9 == 0 {
+            stream.mark(PDS.0, seq);
+        }
+    }
+    stream.event(PDS.0, 9, 701, 0);
+    stream.mark(PDS.0, 701);
+    pack(dir.path(), options, &stream, false).unwrap();
+    assert!(read_all(dir.path())[0].n > Some(400), "nothing was dropped");
+    let check = |when: &str| {
+        let known = crate::heads(dir.path()).unwrap().unwrap().get(&silent).unwrap();
+        assert_eq!(known.status, Some(Status::Deactivated), "{when}");
+        let mut lattice = crate::Lattice::open(dir.path()).unwrap();
+        assert!(lattice.fate(700).unwrap().is_away(), "{when}");
+        assert!(!lattice.fate(699).unwrap().is_away(), "{when}");
+        assert_eq!(crate::differences(dir.path()).unwrap(), [], "{when}");
+    };
+    check("as it was written");
+    // All that is derived is made again, of what is there.
+    std::fs::remove_file(files(dir.path(), "leaf").pop().unwrap()).unwrap();
+    drop(Writer::open(dir.path(), options).unwrap());
+    assert_eq!(files(dir.path(), "kept").len(), 1);
+    check("made again");
+    let mut more = Stream::new();
+    add(&mut more, PDS, 702, &account(&silent, 702, None), true);
+    more.mark(PDS.0, 702);
+    pack(dir.path(), options, &more, true).unwrap();
+    let known = crate::heads(dir.path()).unwrap().unwrap().get(&silent).unwrap();
+    assert_eq!(known.status, Some(Status::Active));
+    assert!(!crate::Lattice::open(dir.path()).unwrap().fate(700).unwrap().is_away());
+}
