@@ -12,6 +12,7 @@
 
 mod build;
 mod chain;
+mod fed;
 mod fixture;
 mod machine;
 mod pty;
@@ -21,6 +22,7 @@ mod sim;
 
 pub use build::{TOOLS, bin};
 pub use chain::{Chain, Ended, Running, json_lines, tool};
+pub use fed::fed;
 pub use fixture::{Truth, fixture, refnet_events, split, truths};
 pub use machine::machine;
 pub use pty::Pty;

@@ -65,13 +65,7 @@ fn tool(args: &[&str]) -> Command {
 }
 
 fn run(args: &[&str], input: &[u8]) -> Output {
-    let mut child = tool(args).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        // The tool may end before it has read all.
-        scope.spawn(move || drop(stdin.write_all(input)));
-        child.wait_with_output().unwrap()
-    })
+    e2e::fed(&mut tool(args), input)
 }
 
 fn passed(output: Output) -> Vec<u8> {

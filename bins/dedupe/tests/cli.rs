@@ -1,7 +1,7 @@
 //! `dedupe` alone: what is a copy and what is not.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 use frame::host::Role;
@@ -47,14 +47,7 @@ fn stream(events: &[(u32, u64, &[u8])]) -> Vec<u8> {
 
 /// What `dedupe` lets through, as (host, seq); fails unless the mark went through, too.
 fn kept(args: &[&str], input: &[u8]) -> Vec<(u32, u64)> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dedupe"));
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let feeder = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap().unwrap();
+    let output = e2e::fed(Command::new(env!("CARGO_BIN_EXE_dedupe")).args(args), input);
     assert_eq!(output.status.code(), Some(0));
     let (mut decoder, mut rest) = (Decoder::default(), &output.stdout[..]);
     let (mut kept, mut marks) = (Vec::new(), 0);

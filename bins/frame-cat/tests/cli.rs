@@ -1,9 +1,8 @@
 //! `frame-cat` alone: lines and raw bytes out of a small stream.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use frame::host::Role;
 use frame::{Header, HostId, Kind};
@@ -22,12 +21,7 @@ fn stream() -> Vec<u8> {
 }
 
 fn run(args: &[&str], dir: &Path, input: &[u8]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_frame-cat"));
-    command.args(args).current_dir(dir);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
+    e2e::fed(Command::new(env!("CARGO_BIN_EXE_frame-cat")).args(args).current_dir(dir), input)
 }
 
 fn kinds(output: &[u8]) -> Vec<String> {

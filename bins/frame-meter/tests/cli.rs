@@ -25,21 +25,7 @@ fn stream(events: u64, whole: bool) -> Vec<u8> {
 }
 
 fn run(input: &[u8], args: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_frame-meter"))
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || {
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
+    e2e::fed(Command::new(env!("CARGO_BIN_EXE_frame-meter")).args(args), input)
 }
 
 #[test]

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use frame::host::Role;
@@ -41,18 +40,8 @@ fn stream() -> Vec<u8> {
     stream
 }
 
-fn run(args: &[&str], input: Vec<u8>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_frame-split"));
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let feeder = std::thread::spawn(move || {
-        // It may end before it has read everything.
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap();
-    output
+fn run(args: &[&str], input: &[u8]) -> Output {
+    e2e::fed(Command::new(env!("CARGO_BIN_EXE_frame-split")).args(args), input)
 }
 
 /// Kind, host, seq and body of each frame, and whether the stream ended in order.
@@ -78,7 +67,7 @@ fn each_account_goes_to_one_output_in_order_and_marks_to_all() {
             (0..3).map(|n| dir.path().join(n.to_string()).to_str().unwrap().to_owned()).collect();
         let mut args = vec!["--by", by, "-o"];
         args.extend(paths.iter().map(String::as_str));
-        let ended = run(&args, stream());
+        let ended = run(&args, &stream());
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         let (mut where_is, mut all) = (BTreeMap::new(), Vec::new());
         for (branch, path) in paths.iter().enumerate() {
@@ -129,7 +118,7 @@ fn a_torn_input_tears_every_output() {
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
     let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
     let whole = stream();
-    let ended = run(&["-o", a, b], whole[..whole.len() - 60].to_vec());
+    let ended = run(&["-o", a, b], &whole[..whole.len() - 60]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("torn"));
     for path in [a, b] {
@@ -163,11 +152,11 @@ fn misuse_is_told() {
     for args in
         [vec!["-o", path], vec!["-o", path, path], vec![], vec!["--by", "rev", "-o", "a", "b"]]
     {
-        let ended = run(&args, stream());
+        let ended = run(&args, &stream());
         assert_eq!(ended.status.code(), Some(2), "{args:?}: {ended:?}");
     }
     std::fs::write(path, b"there already").unwrap();
-    let ended = run(&["-o", path, "-"], stream());
+    let ended = run(&["-o", path, "-"], &stream());
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(std::fs::read(path).unwrap(), b"there already");
 }

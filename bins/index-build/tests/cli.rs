@@ -37,23 +37,8 @@ impl Place {
     }
 
     fn run(&self, args: &[&str], input: &[u8]) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_index-build"))
-            .args(args)
-            .current_dir(self.0.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_vec();
-        let feed = std::thread::spawn(move || {
-            // It may end before it has read all.
-            let _ = stdin.write_all(&input);
-        });
-        let output = child.wait_with_output().unwrap();
-        feed.join().unwrap();
-        output
+        let mut command = Command::new(env!("CARGO_BIN_EXE_index-build"));
+        e2e::fed(command.args(args).current_dir(self.0.path()), input)
     }
 
     /// Builds and gives the summary.

@@ -147,16 +147,7 @@ impl Place {
 }
 
 pub fn run(mut command: Command, input: &str) -> Output {
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    let feed = std::thread::spawn(move || {
-        // It may end before it has read all.
-        let _ = stdin.write_all(input.as_bytes());
-    });
-    let output = child.wait_with_output().unwrap();
-    feed.join().unwrap();
-    output
+    e2e::fed(&mut command, input.as_bytes())
 }
 
 /// An update under way.

@@ -126,16 +126,7 @@ pub fn tool(args: &[&str]) -> Command {
 
 /// Runs the tool over a stream.
 pub fn run(args: &[&str], input: &[u8]) -> Output {
-    let mut child = tool(args).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let feeder = std::thread::spawn(move || {
-        // The tool may have seen enough before the end.
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap();
-    output
+    e2e::fed(&mut tool(args), input)
 }
 
 /// Runs the tool over a stream and expects exit code 0; gives the events that come out.
