@@ -97,6 +97,11 @@ pub(crate) fn sync_words(words: &WordsMut, path: &Path) -> Result<(), Error> {
         .map_err(|source| Error::Sync { path: path.to_owned(), source })
 }
 
+/// Before another thread is asked to make a file durable.
+pub(crate) fn before_sync(path: &Path) -> Result<(), Error> {
+    fault().map_err(|source| Error::Sync { path: path.to_owned(), source })
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
     fault()

@@ -69,6 +69,7 @@ mod segment;
 
 mod recover;
 mod retain;
+mod syncer;
 mod window;
 mod writer;
 

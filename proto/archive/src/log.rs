@@ -7,12 +7,14 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::batch::{Batch, SNAPSHOT};
 use crate::error::Error;
 use crate::folder::{Folder, unfinished};
 use crate::head::{HEAD_BYTES, Head, LOG_MAGIC};
 use crate::image::LogImage;
+use crate::syncer::Syncer;
 use crate::{Fsync, disk};
 
 /// How many events a log, and so a segment, may hold: an ordinal has 24 bits in the index.
@@ -20,7 +22,7 @@ pub(crate) const LOG_EVENTS_MAX: u32 = 1 << 24;
 
 #[derive(Debug)]
 pub(crate) struct LogFile {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     head: Head,
     fsync: Fsync,
@@ -35,7 +37,7 @@ impl LogFile {
     /// Begins a log under a name that counts for nothing until [`LogFile::publish`].
     pub(crate) fn begin(folder: &Folder, head: Head, fsync: Fsync) -> Result<LogFile, Error> {
         let path = unfinished(&folder.log(head.number));
-        let file = disk::create(&path)?;
+        let file = Arc::new(disk::create(&path)?);
         disk::write(&file, &path, &head.to_bytes(LOG_MAGIC))?;
         Ok(LogFile { file, path, head, fsync, len: HEAD_BYTES as u64, synced: 0, next: 0 })
     }
@@ -64,7 +66,7 @@ impl LogFile {
             log
         } else {
             let path = folder.log(image.head.number);
-            let file = disk::open_append(&path)?;
+            let file = Arc::new(disk::open_append(&path)?);
             let len = image.whole().len() as u64;
             LogFile { file, path, head: image.head, fsync, len, synced: 0, next: 0 }
         };
@@ -91,6 +93,19 @@ impl LogFile {
             self.synced = self.len;
         }
         Ok(())
+    }
+
+    /// Has everything that was appended made durable by another thread.
+    pub(crate) fn sync_later(&self, syncer: &mut Syncer) -> Result<(), Error> {
+        if self.fsync == Fsync::Never || self.synced == self.len {
+            return Ok(());
+        }
+        syncer.ask(&self.file, &self.path, self.len)
+    }
+
+    /// That thread says that so many bytes are durable.
+    pub(crate) fn is_durable(&mut self, bytes: Option<u64>) {
+        self.synced = self.synced.max(bytes.unwrap_or(0));
     }
 
     /// Makes everything durable and says so in the log, so that damage is told from a torn tail

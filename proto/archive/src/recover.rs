@@ -20,6 +20,7 @@ use crate::manifest::Manifest;
 use crate::sealer::{Job, Sealer};
 use crate::segment::read::{Index, Segment};
 use crate::stored::Event;
+use crate::syncer::Syncer;
 use crate::window::Window;
 use crate::writer::{Fsync, Options, Totals, Writer, begin_log};
 use crate::{Error, disk};
@@ -69,6 +70,7 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
     drop(logs);
     let mut writer = Writer {
         sealer: Sealer::new(folder.clone(), options.level, key, small),
+        syncer: Syncer::new(),
         folder,
         options,
         _lock: lock,

@@ -20,6 +20,12 @@ pub struct Usage {
     pub log_bytes: u64,
 }
 
+/// What a sparse file takes on the disk.
+fn room(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().map_or(0, |meta| meta.len().min(meta.blocks() * 512))
+}
+
 /// Measures the archive in `dir`.
 ///
 /// # Errors
@@ -39,8 +45,11 @@ pub fn usage(dir: &Path) -> Result<Usage, Error> {
         }
     }
     folder.each_name(|name| {
-        if name.ends_with(".run") {
-            usage.index_bytes += bytes(&folder.path().join(name));
+        let path = folder.path().join(name);
+        if name.ends_with(".run") || name.ends_with(".open") {
+            usage.index_bytes += bytes(&path);
+        } else if name.ends_with(".map") {
+            usage.index_bytes += room(&path);
         }
     })?;
     Ok(usage)

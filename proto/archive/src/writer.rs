@@ -18,6 +18,7 @@ use crate::lock::WriterLock;
 use crate::log::{LOG_EVENTS_MAX, LogFile};
 use crate::sealer::{Job, Sealer};
 use crate::stored::{kept, put_frame};
+use crate::syncer::Syncer;
 use crate::window::Window;
 use crate::{Damage, Error, content, manifest};
 
@@ -27,7 +28,7 @@ const MARKS_A_BATCH: usize = 4096;
 /// When the log is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {
-    /// At every mark, with everything before it.
+    /// At every mark, with everything before it, while more is taken.
     #[default]
     Mark,
     /// At every batch.
@@ -100,11 +101,13 @@ pub struct Totals {
 }
 
 /// The one writer of an archive. It takes frames, stores each event once, and makes what came
-/// before a mark durable with the mark.
+/// before a mark durable with the mark, soon after it: a thread waits for the disk, and a failure of it
+/// ends the writer with the next frame.
 #[derive(Debug)]
 pub struct Writer {
-    // Dropped in this order: the lock goes when nobody seals any more.
+    // Dropped in this order: the lock goes when nobody seals or syncs any more.
     pub(crate) sealer: Sealer,
+    pub(crate) syncer: Syncer,
     pub(crate) _lock: WriterLock,
     pub(crate) folder: Folder,
     pub(crate) options: Options,
@@ -180,7 +183,7 @@ impl Writer {
         if seal && self.log.events() > 0 {
             self.rotate()?;
         }
-        self.guard(|writer| writer.log.close().and_then(|()| writer.sealer.drain()))?;
+        self.guard(|writer| writer.close_log().and_then(|()| writer.sealer.drain()))?;
         Ok(self.totals)
     }
 
@@ -290,7 +293,7 @@ impl Writer {
         if self.is_full() { self.rotate() } else { Ok(()) }
     }
 
-    /// Writes the mark behind everything that came before it, and makes both durable.
+    /// Writes the mark behind everything that came before it, and has both made durable.
     fn mark(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
         let mut marks = Vec::new();
         for mark in frame::mark::read(frame)? {
@@ -302,7 +305,7 @@ impl Writer {
             self.write_batch(0)?;
         }
         match self.options.fsync {
-            Fsync::Mark => self.guard(|writer| writer.log.sync()),
+            Fsync::Mark => self.guard(|writer| writer.log.sync_later(&mut writer.syncer)),
             Fsync::Batch | Fsync::Never => Ok(()),
         }
     }
@@ -310,6 +313,8 @@ impl Writer {
     fn write_batch(&mut self, flags: u32) -> Result<(), Error> {
         self.guard(|writer| {
             writer.sealer.poll()?;
+            let durable = writer.syncer.poll()?;
+            writer.log.is_durable(durable);
             if writer.batch.is_empty() {
                 return Ok(());
             }
@@ -348,7 +353,7 @@ impl Writer {
     pub(crate) fn rotate(&mut self) -> Result<(), Error> {
         self.write_batch(0)?;
         self.guard(|writer| {
-            writer.log.close()?;
+            writer.close_log()?;
             // Before the log that they come from may go.
             let sync = writer.options.fsync != Fsync::Never;
             writer.live.as_mut().map_or(Ok(()), |live| live.close(sync))?;
@@ -380,6 +385,13 @@ impl Writer {
             };
             writer.sealer.add(Job { number: full, identities, draft })
         })
+    }
+
+    /// Makes the log durable to its end.
+    fn close_log(&mut self) -> Result<(), Error> {
+        let durable = self.syncer.wait()?;
+        self.log.is_durable(durable);
+        self.log.close()
     }
 
     /// Says which marks still count after damage: these and no others.

@@ -456,3 +456,22 @@ fn an_archive_of_an_older_version_gets_a_lattice_with_its_next_writer() {
         check(dir.path(), version);
     }
 }
+
+/// Segments go a group at a time; numbers stay, and what was said of the others.
+#[test]
+fn records_of_segments_that_were_dropped_are_nobodys_and_all_others_keep_their_fate() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { keep_bytes: Some(1), ..small() };
+    pack(dir.path(), options, &mixed(1..500), false).unwrap();
+    let first = read_all(dir.path()).iter().find_map(|back| back.n).unwrap();
+    assert!(first >= 160, "two groups of sixteen segments are gone, of ten events each: {first}");
+    let model = Model::of(dir.path());
+    let mut lattice = Lattice::open(dir.path()).unwrap();
+    for (n, _, ops) in &model.ops {
+        let fate = lattice.fate(*n).unwrap();
+        for op in 0..*ops {
+            assert_eq!(fate.is_gone(op), model.gone.contains(&(*n, op)), "event {n}");
+        }
+    }
+    assert_eq!(differences(dir.path()).unwrap(), []);
+}
