@@ -251,6 +251,8 @@ struct Here {
     first: u64,
     event: u64,
     source: Source,
+    /// How many leaves there were.
+    count: u64,
     /// A piece of the leaves, and which.
     piece: Vec<u8>,
     piece_at: u64,
@@ -301,7 +303,8 @@ impl Here {
     }
 
     fn new(segment: u32, (first, event): (u64, u64), source: Source) -> Here {
-        Here { segment, first, event, source, piece: Vec::new(), piece_at: 0, next: 0 }
+        let (count, piece) = (0, Vec::new());
+        Here { segment, first, event, source, count, piece, piece_at: 0, next: 0 }
     }
 
     fn is_open(&self) -> bool {
@@ -310,18 +313,27 @@ impl Here {
 
     /// The leaves of an event with the number of the first, if it is here; there are `leaves` in all.
     fn find(&mut self, n: u64, leaves: u64) -> Result<Option<(u64, Vec<Leaf>)>, Error> {
-        let Some(ordinal) = n.checked_sub(self.event) else { return Ok(None) };
-        let count = match &self.source {
+        let ordinal = n.checked_sub(self.event).and_then(|ordinal| u32::try_from(ordinal).ok());
+        let Some(ordinal) = ordinal else { return Ok(None) };
+        // All leaves of an event are there at once.
+        if let Some(found) = self.find_in(ordinal)? {
+            return Ok(Some(found));
+        }
+        self.count = match &self.source {
             Source::Sealed(run) => run.records,
             Source::Open(open) => open.count(leaves)?,
         };
-        let is_next = self.next < count && self.leaf(self.next, count)?.ordinal == ordinal as u32;
-        let mut place = if is_next { self.next } else { self.search(ordinal as u32, count)? };
+        self.find_in(ordinal)
+    }
+
+    fn find_in(&mut self, ordinal: u32) -> Result<Option<(u64, Vec<Leaf>)>, Error> {
+        let is_next = self.next < self.count && self.leaf(self.next)?.ordinal == ordinal;
+        let mut place = if is_next { self.next } else { self.search(ordinal)? };
         let first = self.first + place;
         let mut found = Vec::new();
-        while place < count {
-            let leaf = self.leaf(place, count)?;
-            if u64::from(leaf.ordinal) != ordinal {
+        while place < self.count {
+            let leaf = self.leaf(place)?;
+            if leaf.ordinal != ordinal {
                 break;
             }
             found.push(leaf);
@@ -332,11 +344,11 @@ impl Here {
     }
 
     /// The place of the first leaf of this ordinal or a later one.
-    fn search(&mut self, ordinal: u32, count: u64) -> Result<u64, Error> {
-        let (mut low, mut high) = (0, count);
+    fn search(&mut self, ordinal: u32) -> Result<u64, Error> {
+        let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low.midpoint(high);
-            if self.leaf(middle, count)?.ordinal < ordinal {
+            if self.leaf(middle)?.ordinal < ordinal {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -345,7 +357,7 @@ impl Here {
         Ok(low)
     }
 
-    fn leaf(&mut self, place: u64, count: u64) -> Result<Leaf, Error> {
+    fn leaf(&mut self, place: u64) -> Result<Leaf, Error> {
         let at = (place % PIECE_LEAVES) as usize * LEAF_BYTES;
         if self.piece_at != place / PIECE_LEAVES || self.piece.len() < at + LEAF_BYTES {
             let piece = place / PIECE_LEAVES;
@@ -354,7 +366,8 @@ impl Here {
             match &self.source {
                 Source::Sealed(run) => self.piece.extend_from_slice(run.page_of(start)?),
                 Source::Open(open) => {
-                    self.piece = open.read(start, (count - start).min(PIECE_LEAVES) as usize)?;
+                    self.piece =
+                        open.read(start, (self.count - start).min(PIECE_LEAVES) as usize)?;
                 }
             }
             self.piece_at = piece;
