@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use e2e::{Chain, Running, wait_until};
 
@@ -22,9 +23,11 @@ fn by_account(refnet: &Refnet, archive: &str) -> BTreeMap<String, Vec<Vec<u8>>> 
 }
 
 /// Tap and split, the branches, merge and archive; each of these runs on its own.
-fn start(refnet: &Refnet, archive: &str, by: &str, round: usize) -> Vec<Running> {
-    let ring =
-        |side: &str, n: usize| format!("ring:e2e-{}-{by}{round}{side}{n}", std::process::id());
+fn start(refnet: &Refnet, archive: &str, by: &str) -> Vec<Running> {
+    // Tests run beside each other.
+    static STARTS: AtomicUsize = AtomicUsize::new(0);
+    let start = STARTS.fetch_add(1, Ordering::Relaxed);
+    let ring = |side: &str, n: usize| format!("ring:e2e-{}-{start}{side}{n}", std::process::id());
     let (to, from): (Vec<String>, Vec<String>) =
         (0..BRANCHES).map(|n| (ring("to", n), ring("from", n))).unzip();
     let mut tap = refnet.tap();
@@ -64,7 +67,7 @@ fn four_verifiers_make_the_same_archive_as_one() {
     assert_eq!(expected.values().flatten().count(), proved_events().len());
     for by in ["did", "host"] {
         let archive = refnet.path(by);
-        let (codes, ended) = codes(start(&refnet, text(&archive), by, 0));
+        let (codes, ended) = codes(start(&refnet, text(&archive), by));
         assert!(codes.iter().all(|code| *code == Some(0)), "{ended}");
         assert!(by_account(&refnet, text(&archive)) == expected, "by {by}");
     }
@@ -85,7 +88,7 @@ fn a_dead_branch_ends_the_chain_and_nothing_is_lost_when_it_starts_again() {
     // A branch, the split's chain, the merge's: which process of which.
     for (round, (victim, stage)) in [(2, 0), (0, 1), (1, 0)].into_iter().enumerate() {
         let before = bytes(&folder);
-        let mut running = start(&refnet, archive, "did", round);
+        let mut running = start(&refnet, archive, "did");
         wait_until("events in the archive", || bytes(&folder) > before + 100_000);
         running[victim].kill(stage);
         let (codes, ended) = codes(running);
@@ -96,7 +99,7 @@ fn a_dead_branch_ends_the_chain_and_nothing_is_lost_when_it_starts_again() {
         let others = [*split, *merge].into_iter().flatten();
         assert!(others.eq([1, 1].into_iter().skip(round.min(1))), "{ended}");
     }
-    let (codes, ended) = codes(start(&refnet, archive, "did", 9));
+    let (codes, ended) = codes(start(&refnet, archive, "did"));
     assert!(codes.iter().all(|code| *code == Some(0)), "{ended}");
     let (mut events, _) = archived(&refnet, archive);
     let mut expected = proved_events();
