@@ -111,7 +111,7 @@ fn key_of_files(folder: &Folder) -> Result<Option<[u8; 32]>, Error> {
 }
 
 /// Names and heads need nothing of earlier segments.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Known for Nobody {
     fn account(&self, _: &Name) -> Result<Option<Before>, Error> {

@@ -205,7 +205,7 @@ impl Draft {
         if given.proved {
             record.learn(event, given.host);
         }
-        if let Some(status) = record.status {
+        if let Some(status) = record.status.filter(|_| account.number != NO_ACCOUNT) {
             self.said.away.insert(account.number, lattice::word(status, given.n));
         }
         if record.head.is_some() || record.away.is_some() || record.status.is_some() {
@@ -330,8 +330,10 @@ impl Draft {
         let (number, leaf) = match known.account(name)? {
             Some(before) => before,
             None => {
-                self.notes.accounts += 1;
-                (self.notes.accounts - 1, None)
+                // When all are given, those who come have none, and not that of another.
+                let number = self.notes.accounts;
+                self.notes.accounts = number.saturating_add(1);
+                (number, None)
             }
         };
         Ok(Account { number, leaf, records: Vec::new() })
@@ -375,4 +377,19 @@ impl Draft {
 pub(crate) fn path(key: &[u8; 32], did: &str, path: &str, proved: bool) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, rest @ ..] = name(key, did, path);
     if proved { [a, b, c, d, e, f, g, h] } else { rest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heads::Nobody;
+
+    #[test]
+    fn when_all_account_numbers_are_given_none_is_given_twice() {
+        let before = LeafNotes { accounts: NO_ACCOUNT - 1, ..LeafNotes::default() };
+        let mut draft = Draft::new(&[0; 32], 0, 0, Some(&before));
+        let numbers = [1, 2, 3].map(|name| draft.begin(&Nobody, &[name; 16]).unwrap().number);
+        assert_eq!(numbers, [NO_ACCOUNT - 1, NO_ACCOUNT, NO_ACCOUNT]);
+        assert_eq!(draft.end().accounts, NO_ACCOUNT);
+    }
 }

@@ -148,6 +148,9 @@ pub(super) fn take_entries(
             let before = at.checked_sub(1).map_or(outer, |at| new.key(at));
             let near = Near { before, rev: context.rev, layer: *layer };
             take_key(input, collections, context, near, &mut fresh.key)?;
+            if fresh.key.len() > mst::KEY_BYTES_MAX {
+                return None;
+            }
             grove.push(&fresh.key, [0; 32], None)?;
             layer.get_or_insert_with(|| mst::layer(&fresh.key));
             fresh.entries.push(at);
@@ -161,4 +164,35 @@ pub(super) fn take_entries(
 pub(super) struct Fresh {
     pub(super) entries: Vec<usize>,
     key: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::known::Nodes;
+    use super::*;
+    use crate::codec::APART;
+
+    /// Else a few bytes could ask for any amount of memory: a key is told by the place of a path.
+    #[test]
+    fn a_key_that_no_node_has_is_not_read() {
+        for length in [mst::KEY_BYTES_MAX, mst::KEY_BYTES_MAX + 1] {
+            let written = [(vec![b'a'; length], [1; 32])];
+            let nodes = Nodes::default();
+            let context = Context { rev: atproto::Tid(1 << 55), written: &written, nodes: &nodes };
+            let mut node = Grove::default();
+            node.begin();
+            node.push(&written[0].0, [1; 32], None).unwrap();
+            let (new, mut out) = (node.last(), Out::default());
+            let runs = runs(&View::EMPTY, &new);
+            let mut names = Collections::default();
+            put_entries(&mut out, &mut names, &context, (&new, &[]), &runs, &mut None).unwrap();
+            let (mut grove, mut names) = (Grove::default(), Collections::default());
+            grove.begin();
+            let (old, to) = ((&View::EMPTY, &[][..]), (&mut Fresh::default(), &mut None));
+            let mut input = out.input(APART);
+            let taken =
+                take_entries(&mut input, &mut names, &context, old, 1 << 20, (&mut grove, to));
+            assert_eq!(taken.is_some(), length <= mst::KEY_BYTES_MAX, "{length}");
+        }
+    }
 }
