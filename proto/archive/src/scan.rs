@@ -223,6 +223,10 @@ impl<'r> Scan<'r> {
                     let since = (!self.begun).then_some(self.query.since_ns);
                     let (group, hosts) = self.reader.group_and_hosts()?;
                     Replay::open(number, group, &self.query, since, hosts, &mut self.marks, then)
+                        .map_err(|error| match error.is_gone() {
+                            true => Damage::at(&path, 0, Cause::Gone).into(),
+                            false => error,
+                        })
                         .map(|replay| {
                             replay.map(|mut replay| {
                                 only.iter().for_each(|only| replay.only(only));
@@ -256,13 +260,15 @@ impl<'r> Scan<'r> {
         Ok(())
     }
 
-    /// Keeps damage for when it is known which numbers are missing. Other errors go on.
+    /// Keeps damage for when it is known which numbers are missing. What was dropped since the sources were
+    /// listed is named then, unless all began with it. Other errors go on.
     fn cannot_read(&mut self, error: Error) -> Result<(), Error> {
         match error {
             Error::Damaged(damage) => {
                 self.unread.push(damage);
                 Ok(())
             }
+            error if error.is_gone() => Ok(()),
             error => Err(error),
         }
     }

@@ -229,3 +229,34 @@ proptest! {
         }
     }
 }
+
+/// Retention takes the oldest segments while somebody reads them.
+#[test]
+fn segments_that_are_dropped_before_they_are_read_are_skipped_or_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stream = Stream::new();
+    (1..=40).for_each(|seq| stream.event(3, 0, seq, 0));
+    pack(dir.path(), small(), &stream, true).unwrap();
+    let folder = crate::folder::Folder::new(dir.path());
+    let mut reader = Reader::open(dir.path()).unwrap();
+    std::fs::remove_file(folder.segment(0)).unwrap();
+    let mut scan = reader.scan(Query::default());
+    let mut next = 10;
+    while next < 40 {
+        match scan.next().unwrap() {
+            Some(Found::Event(event)) => {
+                assert_eq!(event.n, next);
+                next += 1;
+                if next == 15 {
+                    std::fs::remove_file(folder.segment(2)).unwrap();
+                }
+            }
+            Some(Found::Damage(damage)) => {
+                assert_eq!((next, damage.lost.count()), (20, 10), "{damage}");
+                next = 30;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(scan.next().unwrap().is_none());
+}
