@@ -10,6 +10,7 @@
 //! DIR/path-NNNNNNNN-LL.run    the last leaf of each path, of 4^LL segments
 //! DIR/acct-NNNNNNNN-LL.run    what is known of each account, of 4^LL segments; these three kinds
 //!                         can be made again
+//! DIR/kept-NNNNNNNN-00.run    what dropped segments said of their accounts; it can't be made again
 //! DIR/leaf-NNNNNNNN.open      the leaves of a log
 //! DIR/lattice             which records are gone, with gone- and away-NNNNNNNN-NNNN.map; these can be
 //!                         made again, too
@@ -25,6 +26,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, disk};
+
+/// How the names of its files begin that are unfinished for a while.
+const OURS: [&str; 9] =
+    ["log-", "seg-", "leaf-", "path-", "acct-", "kept-", "manifest", "lattice", "tombs"];
 
 /// An archive's folder.
 #[derive(Debug, Clone)]
@@ -136,9 +141,7 @@ impl Folder {
     pub(crate) fn remove_unfinished(&self) -> Result<(), Error> {
         let mut unfinished = Vec::new();
         self.each_name(|name| {
-            let ours = ["log-", "seg-", "leaf-", "path-", "acct-", "manifest", "lattice", "tombs"]
-                .iter()
-                .any(|start| name.starts_with(start));
+            let ours = OURS.iter().any(|start| name.starts_with(start));
             if ours && name.ends_with(".tmp") {
                 unfinished.push(self.path.join(name));
             }

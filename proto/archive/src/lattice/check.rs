@@ -94,7 +94,7 @@ impl Check {
         self.resolve(dir, repos)?;
         let mut bits = Differing::default();
         let mut accounts = 0;
-        let passes = 1 + self.leaves / PASS_LEAVES;
+        let passes = 1 + self.end()? / PASS_LEAVES;
         for pass in 0..passes {
             let mut paths = Paths::default();
             self.each_leaf(|check, number, leaf| {
@@ -221,6 +221,14 @@ impl Check {
     fn lacks(&self, account: u32, path: &[u8; 8], leaf: u64) -> bool {
         let mut repos = self.repos.get(&account).into_iter().flatten();
         repos.any(|repo| leaf < repo.before && !repo.paths.contains(path))
+    }
+
+    /// Where the leaves end: what the head says may be damaged.
+    fn end(&self) -> Result<u64, Error> {
+        match sources(&self.folder)?.pop() {
+            None => Ok(0),
+            Some(last) => Ok(last.first().saturating_add(last.count(self.leaves)?)),
+        }
     }
 
     /// Shows all leaves in order.

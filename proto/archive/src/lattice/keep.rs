@@ -98,11 +98,17 @@ impl Keeper {
     /// Begins a lattice in the place of whatever is there, which readers are told not to trust. It has
     /// its name with [`Keeper::open_live`].
     pub(crate) fn begin(folder: &Folder) -> Result<Keeper, Error> {
-        match Head::open(folder) {
-            Ok(None) => {}
-            Ok(Some(_)) => HeadMut::resume(folder).map(|mut head| head.set(Field::Ended, 1))?,
-            Err(Error::Damaged(_)) => disk::remove(&folder.lattice())?,
-            Err(error) => return Err(error),
+        let found = Head::open(folder);
+        if !matches!(found, Ok(None)) {
+            let is_damaged = matches!(found, Err(Error::Damaged(_)));
+            found.map(drop).or_else(|error| if is_damaged { Ok(()) } else { Err(error) })?;
+            let mut head = HeadMut::resume(folder)?;
+            head.set(Field::Ended, 1);
+            // Before leaves get other numbers: after a loss of power it is not to be gone on with.
+            head.sync()?;
+            if is_damaged {
+                disk::remove(&folder.lattice())?;
+            }
         }
         let unfinished = crate::folder::unfinished(&folder.lattice());
         match disk::remove(&unfinished) {

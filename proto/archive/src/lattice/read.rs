@@ -104,13 +104,20 @@ impl Lattice {
     /// # Errors
     /// [`Error::Damaged`], and those of the disk.
     pub fn fate(&mut self, n: u64) -> Result<Fate<'_>, Error> {
-        if self.there.as_ref().is_some_and(|there| there.head.has_ended()) {
-            self.there = There::open(&self.folder)?;
-        }
         let missing = || Damage::at(&self.folder.lattice(), 0, Cause::Gone);
-        let there = self.there.as_mut().ok_or_else(missing)?;
-        let word = there.fate(&self.folder, n)?;
-        Ok(Fate { gone: &there.gone, word })
+        let word = loop {
+            if self.there.as_ref().is_some_and(|there| there.head.has_ended()) {
+                self.there = There::open(&self.folder)?;
+            }
+            let there = self.there.as_mut().ok_or_else(missing)?;
+            let word = there.fate(&self.folder, n)?;
+            // Of files that a writer removed meanwhile nothing was seen.
+            if !there.head.has_ended() && there.is_renewed() {
+                break word;
+            }
+        };
+        let gone = self.there.as_ref().map_or(&[][..], |there| &there.gone);
+        Ok(Fate { gone, word })
     }
 }
 
@@ -155,11 +162,15 @@ impl There {
         Ok(Some(There { head, base, live, here: None, given_up: None, gone: Vec::new() }))
     }
 
+    /// Whether the live files are those of the writer that began last.
+    fn is_renewed(&self) -> bool {
+        self.head.stamp(Field::Live) == self.live.stamp
+    }
+
     /// Turns to the live files of a writer that has begun since.
     fn renew(&mut self, folder: &Folder) {
-        let live = self.head.stamp(Field::Live);
-        if live != self.live.stamp {
-            self.live = Pair::new(folder, live);
+        if !self.is_renewed() {
+            self.live = Pair::new(folder, self.head.stamp(Field::Live));
             self.here = None;
         }
     }

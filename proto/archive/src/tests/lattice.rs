@@ -441,6 +441,64 @@ fn damage_met_while_writing_ends_the_lattice_and_not_the_writer() {
     model.check(&mut lattice, "by the reader that was told");
 }
 
+/// Readers that open the archive while writers come and go, each with live files of its own.
+#[test]
+fn what_is_gone_stays_so_for_readers_while_a_writer_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stream = Stream::new();
+    for (seq, action) in (1..).zip(["create", "delete"]) {
+        add(&mut stream, PDS, seq, &commit(&did(1), seq, &[(action, path(7))]), true);
+    }
+    pack(dir.path(), small(), &stream, false).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = scope.spawn(|| {
+            for _ in 0..40 {
+                Writer::open(dir.path(), small()).unwrap().finish(false).unwrap();
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) && !over.is_finished() {
+            assert!(Lattice::open(dir.path()).unwrap().fate(0).unwrap().is_gone(0));
+        }
+    });
+}
+
+/// Else a loss of power while all is made again would leave the old one in force over new numbers.
+#[test]
+fn a_lattice_that_is_begun_anew_is_first_ended_for_good() {
+    for damaged in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        pack(dir.path(), small(), &mixed(1..40), true).unwrap();
+        let mut lattice = Lattice::open(dir.path()).unwrap();
+        if damaged {
+            use std::os::unix::fs::FileExt as _;
+            let head = std::fs::File::options().write(true).open(dir.path().join("lattice"));
+            head.unwrap().write_all_at(b"x", 0).unwrap();
+        }
+        crate::disk::CALLS_LEFT.set(Some(1));
+        let begun = crate::lattice::Keeper::begin(&crate::folder::Folder::new(dir.path()));
+        crate::disk::CALLS_LEFT.set(None);
+        // The one call was for the head's room.
+        assert!(matches!(begun, Err(Error::Sync { .. })), "{begun:?}");
+        let told = lattice.fate(0).map(|_| ());
+        assert!(matches!(told, Err(Error::Damaged(_))), "{told:?}");
+        Writer::open(dir.path(), small()).unwrap().finish(false).unwrap();
+        check(dir.path(), "begun anew");
+    }
+}
+
+#[test]
+fn a_head_that_tells_of_too_many_leaves_is_none_that_a_check_never_ends_with() {
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), small(), &mixed(1..40), true).unwrap();
+    let head = dir.path().join("lattice");
+    let mut bytes = std::fs::read(&head).unwrap();
+    bytes[32 * 8 + 7] ^= 0x80;
+    std::fs::write(&head, bytes).unwrap();
+    assert_eq!(differences(dir.path()).unwrap(), []);
+}
+
 /// Versions before this had a file of tombstones, or nothing.
 #[test]
 fn an_archive_of_an_older_version_gets_a_lattice_with_its_next_writer() {
