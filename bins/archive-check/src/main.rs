@@ -22,8 +22,8 @@ struct Args {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
-    /// First make again what can be worked out (the manifest, what says which records are gone, what
-    /// finds single events and accounts), and end what a kill left half done. No other process may write the archive meanwhile
+    /// First make again what can be worked out and does not hold (the manifest, what says which records
+    /// are gone, what finds single events and accounts), and end what a kill left half done. No other process may write the archive meanwhile
     #[arg(long)]
     repair: bool,
 

@@ -102,8 +102,8 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
     Ok(writer)
 }
 
-/// Makes again what can be worked out, and ends what a kill left half done. Of the damage that
-/// was met on the way it gives an account.
+/// Makes again what can be worked out and does not hold, and ends what a kill left half done. Of the
+/// damage that was met on the way it gives an account.
 ///
 /// # Errors
 /// As [`Writer::open`].
@@ -117,7 +117,9 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
         forgotten.write()?;
     }
     let derived = crate::derived::make::damaged(&folder)?;
-    let writer = recover(dir, Options::default(), true)?;
+    // What holds stays: it knows of deletions in segments that can't be read any more.
+    let again = !derived.is_empty() || !crate::lattice::differences(dir)?.is_empty();
+    let writer = recover(dir, Options::default(), again)?;
     let mut damage = writer.damage().to_vec();
     damage.extend(derived);
     writer.finish(false)?;

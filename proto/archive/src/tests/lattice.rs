@@ -499,6 +499,29 @@ fn a_head_that_tells_of_too_many_leaves_is_none_that_a_check_never_ends_with() {
     assert_eq!(differences(dir.path()).unwrap(), []);
 }
 
+/// The segment with a deletion can't be read any more: what it took away stays so.
+#[test]
+fn repair_keeps_what_is_known_of_events_that_are_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seq, action) in (1..).zip(["create", "delete"]) {
+        let mut stream = Stream::new();
+        add(&mut stream, PDS, seq, &commit(&did(1), seq, &[(action, path(7))]), true);
+        pack(dir.path(), small(), &stream, true).unwrap();
+    }
+    let segment = crate::folder::Folder::new(dir.path()).segment(1);
+    let bytes = std::fs::read(&segment).unwrap();
+    for at in [0, bytes.len() / 2, bytes.len() - 1] {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        std::fs::write(&segment, flipped).unwrap();
+        crate::repair(dir.path()).unwrap();
+        assert!(Lattice::open(dir.path()).unwrap().fate(0).unwrap().is_gone(0), "byte {at}");
+    }
+    std::fs::write(&segment, [0; 100]).unwrap();
+    crate::repair(dir.path()).unwrap();
+    assert!(Lattice::open(dir.path()).unwrap().fate(0).unwrap().is_gone(0));
+}
+
 /// Versions before this had a file of tombstones, or nothing.
 #[test]
 fn an_archive_of_an_older_version_gets_a_lattice_with_its_next_writer() {
