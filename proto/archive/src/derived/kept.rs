@@ -22,9 +22,10 @@ const KIND: &str = "kept";
 /// The segments of the files that there are, ascending: one, unless a kill left an older one.
 fn list(folder: &Folder) -> Result<Vec<u32>, Error> {
     let mut found = Vec::new();
-    folder.each_name(|name| match run::read_name(name) {
-        Some((KIND, segment, 0)) => found.push(segment),
-        _ => {}
+    folder.each_name(|name| {
+        if let Some((KIND, segment, 0)) = run::read_name(name) {
+            found.push(segment);
+        }
     })?;
     found.sort_unstable();
     Ok(found)
