@@ -321,7 +321,9 @@ impl Writer {
             let before = writer.log.len();
             writer.log.append(&mut writer.batch, flags)?;
             writer.totals.log_bytes += writer.log.len() - before;
-            writer.live.as_mut().map_or(Ok(()), Live::written)
+            // Readers have it from now on, and are not to wait for the disk.
+            writer.live.as_mut().map_or(Ok(()), Live::written)?;
+            if writer.options.fsync == Fsync::Batch { writer.log.sync() } else { Ok(()) }
         })
     }
 

@@ -19,6 +19,7 @@ use crate::lattice::head::{Field, Head};
 use crate::lattice::keep;
 use crate::lattice::open::{OpenLeaves, open_segments};
 use crate::lattice::{WORD_LEAVES, event_of, status_of};
+use crate::lock::RepairLock;
 use crate::manifest::Manifest;
 use crate::marks::LOOKS_MAX;
 
@@ -79,16 +80,17 @@ impl Fate<'_> {
 }
 
 impl Lattice {
-    /// Opens that of the archive in `dir`.
+    /// Opens that of the archive in `dir`. While a writer repairs, this waits for it.
     ///
     /// # Errors
-    /// [`Error::NoArchive`], [`Error::Damaged`], and those of the disk.
+    /// [`Error::NoArchive`], [`Error::Repairing`] if a writer does not get done in a minute,
+    /// [`Error::Damaged`], and those of the disk.
     pub fn open(dir: &Path) -> Result<Lattice, Error> {
         let folder = Folder::new(dir);
         if Manifest::read(&folder)?.is_none() {
             return Err(Error::NoArchive { path: dir.to_owned() });
         }
-        let there = There::open(&folder)?;
+        let there = settled(&folder)?;
         Ok(Lattice { folder, there })
     }
 
@@ -99,15 +101,16 @@ impl Lattice {
         self.there.is_some()
     }
 
-    /// What has become of event `n`, which is in the archive.
+    /// What has become of event `n`, which is in the archive. While a writer makes all of it again, this
+    /// waits for it.
     ///
     /// # Errors
-    /// [`Error::Damaged`], and those of the disk.
+    /// [`Error::Repairing`], [`Error::Damaged`], and those of the disk.
     pub fn fate(&mut self, n: u64) -> Result<Fate<'_>, Error> {
         let missing = || Damage::at(&self.folder.lattice(), 0, Cause::Gone);
         let word = loop {
             if self.there.as_ref().is_some_and(|there| there.head.has_ended()) {
-                self.there = There::open(&self.folder)?;
+                self.there = settled(&self.folder)?;
             }
             let there = self.there.as_mut().ok_or_else(missing)?;
             let word = there.fate(&self.folder, n)?;
@@ -119,6 +122,12 @@ impl Lattice {
         let gone = self.there.as_ref().map_or(&[][..], |there| &there.gone);
         Ok(Fate { gone, word })
     }
+}
+
+/// What is there, or is as soon as a writer that begins has made it.
+fn settled(folder: &Folder) -> Result<Option<There>, Error> {
+    let _settled = RepairLock::settled(folder)?;
+    There::open(folder)
 }
 
 /// Bits and words of one stamp.

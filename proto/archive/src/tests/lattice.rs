@@ -464,6 +464,57 @@ fn what_is_gone_stays_so_for_readers_while_a_writer_begins() {
     });
 }
 
+/// A reader that begins with the writer, or goes on while one makes all of it again.
+#[test]
+fn a_reader_waits_for_a_writer_that_makes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), small(), &mixed(1..40), true).unwrap();
+    let folder = crate::folder::Folder::new(dir.path());
+    let mut before = Lattice::open(dir.path()).unwrap();
+    let repair = crate::lock::RepairLock::take(&folder).unwrap();
+    drop(crate::lattice::Keeper::begin(&folder).unwrap());
+    std::fs::rename(folder.lattice(), dir.path().join("old")).unwrap();
+    std::thread::scope(|scope| {
+        let before = scope.spawn(|| before.fate(0).map(|_| ()));
+        let new = scope.spawn(|| Lattice::open(dir.path()).map(|lattice| lattice.is_there()));
+        // Long enough to fail in.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let good = tempfile::tempdir().unwrap();
+        pack(good.path(), small(), &mixed(1..40), true).unwrap();
+        copy(good.path(), dir.path());
+        drop(repair);
+        before.join().unwrap().unwrap();
+        assert!(new.join().unwrap().unwrap());
+    });
+}
+
+/// Readers believe the log before it is durable, and what it says with it.
+#[test]
+fn a_deletion_counts_before_the_disk_has_it() {
+    let mut failed = 0;
+    for calls in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer =
+            Writer::open(dir.path(), Options { fsync: Fsync::Batch, ..small() }).unwrap();
+        let mut lattice = Lattice::open(dir.path()).unwrap();
+        let mut put = |seq: u64, action| {
+            let mut stream = Stream::new();
+            add(&mut stream, PDS, seq, &commit(&did(1), seq, &[(action, path(7))]), true);
+            feed(&mut writer, &stream).unwrap();
+            writer.flush()
+        };
+        put(1, "create").unwrap();
+        crate::disk::CALLS_LEFT.set(Some(calls));
+        let put = put(2, "delete");
+        crate::disk::CALLS_LEFT.set(None);
+        if let Err(Error::Sync { .. }) = put {
+            assert!(lattice.fate(0).unwrap().is_gone(0));
+            failed += 1;
+        }
+    }
+    assert!(failed > 0);
+}
+
 /// Else a loss of power while all is made again would leave the old one in force over new numbers.
 #[test]
 fn a_lattice_that_is_begun_anew_is_first_ended_for_good() {
