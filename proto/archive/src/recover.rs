@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use atproto::identity::Key;
 
@@ -17,6 +18,7 @@ use crate::image::{Entry, LogImage};
 use crate::lock::{RepairLock, WriterLock};
 use crate::log::LogFile;
 use crate::manifest::Manifest;
+use crate::seal::seal;
 use crate::sealer::{Job, Sealer};
 use crate::segment::read::{Index, Segment};
 use crate::stored::Event;
@@ -52,11 +54,9 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
             begin_log(&folder, place, &key, options.fsync, (&hosts, &marks))?
         }
     };
-    let mut logs = found.unsealed.clone();
-    // One whose segment is to be made again has all that is derived of it, or none.
-    logs.retain(|number| Some(number) > found.segments.last());
-    let logs: Vec<LogImage> =
-        logs.iter().map(|number| read_log(&folder, *number, &key)).collect::<Result<_, _>>()?;
+    found.seal_again(&folder, options.level, &key)?;
+    let logs = found.unsealed.iter().map(|number| read_log(&folder, *number, &key));
+    let logs: Vec<LogImage> = logs.collect::<Result<_, _>>()?;
     let start = Start {
         folder: &folder,
         key: &key.0,
@@ -195,6 +195,22 @@ impl Found {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Seals the logs whose segments are to be made again and have others behind them: what is derived of
+    /// segments is made in their order.
+    fn seal_again(&mut self, folder: &Folder, level: i32, key: &Key) -> Result<(), Error> {
+        let last = self.segments.last().copied();
+        let (again, unsealed) = self.unsealed.iter().partition(|number| Some(**number) < last);
+        self.unsealed = unsealed;
+        let again: Vec<u32> = again;
+        for number in again {
+            let job = Job { number, identities: Vec::new(), draft: None };
+            seal(folder, job, level, key, (&Mutex::default(), &Mutex::default()))?;
+            self.segments.push(number);
+        }
+        self.segments.sort_unstable();
+        Ok(())
     }
 
     fn next_number(&self, folder: &Folder) -> Result<u32, Error> {

@@ -550,6 +550,25 @@ fn a_head_that_tells_of_too_many_leaves_is_none_that_a_check_never_ends_with() {
     assert_eq!(differences(dir.path()).unwrap(), []);
 }
 
+/// A kill left a log beside its segment, which can't be read and has others behind it.
+#[test]
+fn a_segment_that_is_made_again_among_others_has_all_that_is_derived() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = crate::folder::Folder::new(dir.path()).log(0);
+    pack(dir.path(), Options { segment_events: 11, ..small() }, &mixed(1..11), false).unwrap();
+    let bytes = std::fs::read(&log).unwrap();
+    pack(dir.path(), small(), &mixed(11..60), true).unwrap();
+    for derived in ["lattice", "leaf-00000000-00.run"] {
+        std::fs::write(&log, &bytes).unwrap();
+        let segment = crate::folder::Folder::new(dir.path()).segment(0);
+        std::fs::write(&segment, [0; 100]).unwrap();
+        std::fs::remove_file(dir.path().join(derived)).unwrap();
+        Writer::open(dir.path(), small()).unwrap().finish(false).unwrap();
+        assert!(!log.exists());
+        check(dir.path(), derived);
+    }
+}
+
 /// The segment with a deletion can't be read any more: what it took away stays so.
 #[test]
 fn repair_keeps_what_is_known_of_events_that_are_lost() {
