@@ -28,7 +28,8 @@
 //! *live* ones, at once what the open log says. A bit is set if it is set in either; of two words
 //! the live one counts if it is not 0. When a log is closed, what it said goes to the base,
 //! which is made durable before the log may go. A start begins live files anew, under a new stamp,
-//! and sets in them what the recovered log says: nothing of a log that was lost is left.
+//! and sets in them what the recovered log says: nothing of a log that was lost is left. In the base
+//! it clears what lies where the log's leaves and accounts begin and behind.
 //!
 //! Head, 4,096 bytes, words again:
 //!

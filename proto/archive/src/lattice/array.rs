@@ -199,6 +199,17 @@ impl ArrayMut {
         Ok(())
     }
 
+    /// Makes this word and all behind it 0, but for some bits of the first.
+    pub(crate) fn clear_from(&mut self, start: u64, kept: u64) -> Result<(), Error> {
+        for at in start..self.reached {
+            let (found, kept) = (self.get(at)?, if at == start { kept } else { 0 });
+            if found & !kept != 0 {
+                self.set(at, found & kept)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.files.iter().flatten().try_for_each(|(path, words)| disk::sync_words(words, path))
     }

@@ -193,6 +193,11 @@ impl Keeper {
             self.head.publish(&self.folder)?;
             self.is_published = true;
         }
+        // What comes has nothing said of it, whatever is on the disk there.
+        let (leaves, accounts) = settled;
+        let kept = (1 << (leaves % WORD_LEAVES)) - 1;
+        self.base.gone.clear_from(leaves / WORD_LEAVES, kept)?;
+        self.base.away.clear_from(accounts, 0)?;
         array::remove_others(&self.folder, &[self.base.stamp, self.live.stamp])
     }
 

@@ -569,6 +569,25 @@ fn a_segment_that_is_made_again_among_others_has_all_that_is_derived() {
     }
 }
 
+/// A bit that flipped where no leaf is yet would take away what comes.
+#[test]
+fn what_comes_is_there_whatever_was_on_the_disk_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), small(), &mixed(1..45), true).unwrap();
+    let head = std::fs::read(dir.path().join("lattice")).unwrap();
+    let number = |at: usize| u64::from_le_bytes(*head[at * 8..].first_chunk().unwrap()) as usize;
+    let (settled, accounts) = (number(40), number(48));
+    for (kind, at) in [("gone-", settled / 8), ("away-", accounts * 8)] {
+        let path = &maps(dir.path(), kind)[0];
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at] |= 1 << (settled % 8);
+        bytes[at + 1..].fill(2);
+        std::fs::write(path, bytes).unwrap();
+    }
+    pack(dir.path(), small(), &mixed(45..80), false).unwrap();
+    check(dir.path(), "what came");
+}
+
 /// The segment with a deletion can't be read any more: what it took away stays so.
 #[test]
 fn repair_keeps_what_is_known_of_events_that_are_lost() {
