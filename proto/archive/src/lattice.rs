@@ -29,9 +29,11 @@
 //! the live one counts if it is not 0. When a log is closed, what it said goes to the base,
 //! which is made durable before the log may go. A start begins live files anew, under a new stamp,
 //! and sets in them what the recovered log says: nothing of a log that was lost is left. In the base
-//! it clears what lies where the log's leaves and accounts begin and behind.
+//! it clears what lies where the log's leaves and accounts begin and behind. A writer that ends with
+//! nothing said in its log takes its live files away; no stamp is given again, since readers may still
+//! have them mapped.
 //!
-//! Head, 4,096 bytes, words again:
+//! Head, 512 bytes, words again:
 //!
 //! | word | name     | meaning                                                                 |
 //! |-----:|----------|-------------------------------------------------------------------------|

@@ -102,7 +102,7 @@ pub struct Totals {
 
 /// The one writer of an archive. It takes frames, stores each event once, and makes what came
 /// before a mark durable with the mark, soon after it: a thread waits for the disk, and a failure of it
-/// ends the writer with the next frame.
+/// ends the writer when it writes again.
 #[derive(Debug)]
 pub struct Writer {
     // Dropped in this order: the lock goes when nobody seals or syncs any more.
@@ -184,6 +184,7 @@ impl Writer {
             self.rotate()?;
         }
         self.guard(|writer| writer.close_log().and_then(|()| writer.sealer.drain()))?;
+        self.guard(|writer| writer.live.as_ref().map_or(Ok(()), Live::rest))?;
         Ok(self.totals)
     }
 

@@ -150,6 +150,11 @@ impl Live {
         Ok(closed)
     }
 
+    /// The writer ends.
+    pub(crate) fn rest(&self) -> Result<(), Error> {
+        self.keeper.rest()
+    }
+
     /// What is derived can't be relied on any more: readers are told, and the next start makes it again.
     pub(crate) fn end(mut self) {
         self.keeper.end();

@@ -9,7 +9,7 @@ use crate::folder::{Folder, unfinished};
 use crate::{Error, disk};
 
 const MAGIC: [u8; 8] = *b"SVRNlat1";
-const HEAD_BYTES: usize = 4096;
+const HEAD_BYTES: usize = 512;
 const HEAD_WORDS: usize = HEAD_BYTES / 8;
 
 /// A word that changes.
@@ -113,6 +113,11 @@ impl HeadMut {
         let mut words = words.map_err(|source| Error::io(&path, "map", source))?;
         disk::take_room(&mut words, &path, 0)?;
         Ok(HeadMut { words, path })
+    }
+
+    /// The stamp of the live files.
+    pub(crate) fn live(&self) -> u32 {
+        self.words.as_words().get(Field::Live as usize) as u32
     }
 
     pub(crate) fn set(&mut self, field: Field, value: u64) {

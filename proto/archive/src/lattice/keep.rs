@@ -120,7 +120,8 @@ impl Keeper {
     }
 
     fn new(folder: &Folder, head: HeadMut, base: u32, is_published: bool) -> Result<Keeper, Error> {
-        let live = array::new_stamp(folder)?.max(base + 1);
+        // Files of the last live stamp may be gone, and mapped by a reader.
+        let live = array::new_stamp(folder)?.max(base + 1).max(head.live().saturating_add(1));
         let (base, live) = (Pair::new(folder, base), Pair::new(folder, live));
         let (folder, open) = (folder.clone(), Said::default());
         Ok(Keeper { folder, head, base, live, open, is_published })
@@ -199,6 +200,14 @@ impl Keeper {
         self.base.gone.clear_from(leaves / WORD_LEAVES, kept)?;
         self.base.away.clear_from(accounts, 0)?;
         array::remove_others(&self.folder, &[self.base.stamp, self.live.stamp])
+    }
+
+    /// The writer ends. What the open log said is needed until it is closed.
+    pub(crate) fn rest(&self) -> Result<(), Error> {
+        if !self.open.is_empty() {
+            return Ok(());
+        }
+        array::remove_others(&self.folder, &[self.base.stamp])
     }
 
     /// It can be kept no longer: readers are told, and the next start makes another.
