@@ -11,7 +11,8 @@
 //!
 //! It is sparse. Where nothing was set it takes no room, so the system has to find room when a word
 //! is set; a map has no way to say that there is none but SIGBUS. So [`WordsMut`] asks for the room of
-//! a page (`posix_fallocate`) before it stores the first word there: a full disk is an error.
+//! a page (`fallocate`) before it stores the first word there: a full disk is an error. The file's
+//! length follows in smaller steps, so that a few words are a short file.
 //!
 //! Each word is stored and loaded as a whole, with release and acquire order: who sees it sees all
 //! that was written before.
@@ -24,9 +25,13 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
+use nix::errno::Errno;
+use nix::fcntl::FallocateFlags;
 
 /// Words that get their room on the disk together: 4,096 bytes of them.
 pub const PAGE_WORDS: usize = PAGE_BYTES / WORD_BYTES;
+/// The file gets longer by so many words, or up to its end.
+pub const STEP_WORDS: usize = 64;
 
 const PAGE_BYTES: usize = 4096;
 const WORD_BYTES: usize = size_of::<u64>();
@@ -122,15 +127,20 @@ impl WordsMut {
         &self.words
     }
 
-    /// Whether this word's page is known to have its room.
+    /// Whether this word can be set: its page is known to have its room, and the file reaches it.
     #[inline]
     #[must_use]
     pub fn has_room(&self, number: usize) -> bool {
-        let (at, bit) = room_bit(number);
-        number < self.words.most && self.room.get(at).is_some_and(|bits| bits & bit != 0)
+        number < self.words.there.load(Ordering::Relaxed) && self.has_page(number)
     }
 
-    /// Takes the room of this word's page on the disk, if it has none.
+    fn has_page(&self, number: usize) -> bool {
+        let (at, bit) = room_bit(number);
+        self.room.get(at).is_some_and(|bits| bits & bit != 0)
+    }
+
+    /// Takes the room of this word's page on the disk, if it has none, and makes the file reach the
+    /// word.
     ///
     /// # Errors
     /// The operating system's; `InvalidInput` for a word that cannot be.
@@ -138,16 +148,16 @@ impl WordsMut {
         if number >= self.words.most {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let start = number / PAGE_WORDS * PAGE_BYTES;
-        let bytes = (self.words.most * WORD_BYTES - start).min(PAGE_BYTES);
-        let [start, bytes] = [start, bytes].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        nix::fcntl::posix_fallocate(&self.words.file, start, bytes)?;
-        self.words.look()?;
-        let (at, bit) = room_bit(number);
-        if let Some(bits) = self.room.get_mut(at) {
-            *bits |= bit;
+        if !self.has_page(number) {
+            let start = number / PAGE_WORDS * PAGE_BYTES;
+            let bytes = (self.words.most * WORD_BYTES - start).min(PAGE_BYTES);
+            take(&self.words.file, start, bytes)?;
+            let (at, bit) = room_bit(number);
+            if let Some(bits) = self.room.get_mut(at) {
+                *bits |= bit;
+            }
         }
-        Ok(())
+        self.reach((number + 1).next_multiple_of(STEP_WORDS))
     }
 
     /// Makes the file so long that it has this many words; where they take no room they are 0. It is
@@ -196,6 +206,18 @@ impl WordsMut {
     }
 }
 
+/// Takes room on the disk, without making the file longer where the system can do so.
+fn take(file: &File, start: usize, bytes: usize) -> io::Result<()> {
+    let [start, bytes] = [start, bytes].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    match nix::fcntl::fallocate(file, keep, start, bytes) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
+            Ok(nix::fcntl::posix_fallocate(file, start, bytes)?)
+        }
+        other => Ok(other?),
+    }
+}
+
 /// The bit of a word's page among those that have their room.
 #[inline]
 fn room_bit(number: usize) -> (usize, u64) {
@@ -239,6 +261,24 @@ mod tests {
         assert!(meta.blocks() * 512 <= 1 << 20, "{} blocks", meta.blocks());
         let again = Words::open(File::open(&path).unwrap(), most).unwrap();
         assert_eq!(again.get(PAGE_WORDS), 5 + PAGE_WORDS as u64);
+    }
+
+    /// Words of one page, the file growing behind them.
+    #[test]
+    fn a_few_words_are_a_short_file_and_those_behind_are_set_in_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("words");
+        let most = 1 << 20;
+        let mut words = WordsMut::open(file(&path), most).unwrap();
+        let reader = Words::open(File::open(&path).unwrap(), most).unwrap();
+        for number in 0..2 * PAGE_WORDS {
+            assert_eq!(words.has_room(number), !number.is_multiple_of(STEP_WORDS));
+            words.take_room(number).unwrap();
+            assert!(words.set(number, 1 + number as u64));
+            assert_eq!(reader.get(number), 1 + number as u64);
+            let length = (number + 1).next_multiple_of(STEP_WORDS) * WORD_BYTES;
+            assert_eq!(path.metadata().unwrap().len(), length as u64);
+        }
     }
 
     #[test]

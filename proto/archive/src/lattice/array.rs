@@ -11,7 +11,7 @@ use crate::{Error, disk};
 /// Words of a file: 2^32 bits.
 const FILE_WORDS: u64 = if cfg!(test) { 16 } else { 1 << 26 };
 /// Files get longer by this many words, or to their end.
-const STEP_WORDS: u64 = if cfg!(test) { 4 } else { table::words::PAGE_WORDS as u64 };
+const STEP_WORDS: u64 = if cfg!(test) { 4 } else { table::words::STEP_WORDS as u64 };
 
 /// What the words of some files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
