@@ -30,24 +30,24 @@
 //! which is made durable before the log may go. A start begins live files anew, under a new stamp,
 //! and sets in them what the recovered log says: nothing of a log that was lost is left. In the base
 //! it clears what lies where the log's leaves and accounts begin and behind. A writer that ends with
-//! nothing said in its log takes its live files away; no stamp is given again, since readers may still
+//! nothing said in its log takes its live files away, and that of its leaves if there are none; no stamp is given again, since readers may still
 //! have them mapped.
 //!
-//! Head, 512 bytes, words again:
+//! Head, 72 bytes, words again:
 //!
 //! | word | name     | meaning                                                                 |
 //! |-----:|----------|-------------------------------------------------------------------------|
 //! |    0 | magic    | `SVRNlat1`; the last byte is the version                                |
 //! |    1 | base     | stamp of the base's files                                               |
 //! |    2 | crc32c   | of the 16 bytes before                                                  |
-//! |    8 | ended    | not 0: this lattice is no longer kept; look for another under its name  |
-//! |   16 | live     | stamp of the live files                                                 |
-//! |   24 | segment  | number of the open log                                                  |
-//! |   32 | leaves   | how many leaves there are, those of the open log with them              |
-//! |   40 | settled  | how many leaves the base is for: so many bits its files have            |
-//! |   48 | accounts | and how many accounts                                                   |
+//! |    3 | ended    | not 0: this lattice is no longer kept; look for another under its name  |
+//! |    4 | live     | stamp of the live files                                                 |
+//! |    5 | segment  | number of the open log                                                  |
+//! |    6 | leaves   | how many leaves there are, those of the open log with them              |
+//! |    7 | settled  | how many leaves the base is for: so many bits its files have            |
+//! |    8 | accounts | and how many accounts                                                   |
 //!
-//! All others are 0. Words from 8 on change under readers, each as a whole; the writer stores `leaves`
+//! Words from 3 on change under readers, each as a whole; the writer stores `leaves`
 //! after the leaves are in their file and before it sets bits for them.
 //!
 //! `leaf-SEGMENT.open` begins with 64 bytes and goes on with leaves as [`crate::derived::leaf`] has

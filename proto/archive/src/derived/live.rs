@@ -152,6 +152,9 @@ impl Live {
 
     /// The writer ends.
     pub(crate) fn rest(&self) -> Result<(), Error> {
+        if self.draft.leaves.is_empty() {
+            open::remove_others(&self.folder, &[])?;
+        }
         self.keeper.rest()
     }
 

@@ -9,18 +9,18 @@ use crate::folder::{Folder, unfinished};
 use crate::{Error, disk};
 
 const MAGIC: [u8; 8] = *b"SVRNlat1";
-const HEAD_BYTES: usize = 512;
+const HEAD_BYTES: usize = 72;
 const HEAD_WORDS: usize = HEAD_BYTES / 8;
 
 /// A word that changes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Field {
-    Ended = 8,
-    Live = 16,
-    Segment = 24,
-    Leaves = 32,
-    Settled = 40,
-    Accounts = 48,
+    Ended = 3,
+    Live = 4,
+    Segment = 5,
+    Leaves = 6,
+    Settled = 7,
+    Accounts = 8,
 }
 
 fn bytes_of(base: u32) -> Vec<u8> {
