@@ -1,6 +1,8 @@
 //! Reading and writing fields: little-endian integers of fixed width, and varints (LEB128, at
 //! most ten bytes) where a column of small numbers would waste them.
 
+use crate::error::Cause;
+
 /// Takes fields off the front of some bytes; `None` when they are not there.
 #[derive(Debug, Clone)]
 pub(crate) struct Take<'a> {
@@ -98,6 +100,18 @@ pub(crate) fn put_delta(out: &mut Vec<u8>, base: u64, value: u64) {
     let step = value.wrapping_sub(base);
     let sign = (step >> 63).wrapping_neg();
     put_varint(out, (step << 1) ^ sign);
+}
+
+/// What the CRC32C at the end of some bytes covers, if they begin with this magic and it holds.
+pub(crate) fn covered(bytes: &[u8], magic: [u8; 8]) -> Result<&[u8], Cause> {
+    if !bytes.starts_with(&magic) {
+        return Err(Cause::Magic);
+    }
+    let (covered, crc) = bytes.split_last_chunk::<4>().ok_or(Cause::Truncated)?;
+    if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
+        return Err(Cause::Checksum);
+    }
+    Ok(covered)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //!
 //! It stands there twice, one behind the other, so that one flipped bit costs nothing.
 
-use crate::bytes::Take;
+use crate::bytes::{Take, covered};
 use crate::error::Cause;
 
 pub(crate) const LOG_MAGIC: [u8; 8] = *b"SVRNlog1";
@@ -63,14 +63,7 @@ impl Head {
     }
 
     fn read_copy(copy: &[u8], magic: [u8; 8]) -> Result<Head, Cause> {
-        if !copy.starts_with(&magic) {
-            return Err(Cause::Magic);
-        }
-        let (covered, crc) = copy.split_last_chunk::<4>().ok_or(Cause::Truncated)?;
-        if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
-            return Err(Cause::Checksum);
-        }
-        let mut take = Take::new(covered);
+        let mut take = Take::new(covered(copy, magic)?);
         let mut fields = || {
             take.u64()?;
             let number = take.u32()?;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use crate::bytes::Take;
+use crate::bytes::{Take, covered};
 use crate::derived::leaf::{LEAF_BYTES, Leaf};
 use crate::error::{Cause, Damage};
 use crate::folder::{Folder, unfinished};
@@ -36,14 +36,7 @@ impl Head {
     }
 
     fn read(bytes: &[u8; HEAD_BYTES]) -> Result<Head, Cause> {
-        if !bytes.starts_with(&MAGIC) {
-            return Err(Cause::Magic);
-        }
-        let (covered, crc) = bytes.split_last_chunk::<4>().ok_or(Cause::Truncated)?;
-        if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
-            return Err(Cause::Checksum);
-        }
-        let mut take = Take::new(covered);
+        let mut take = Take::new(covered(bytes, MAGIC)?);
         let mut fields = || {
             let (_, segment, _) = (take.u64()?, take.u32()?, take.u32()?);
             Some(Head { segment, first: take.u64()?, event: take.u64()? })

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::bytes::Take;
+use crate::bytes::{Take, covered};
 use crate::error::{Cause, Damage};
 use crate::{Error, disk};
 
@@ -175,14 +175,7 @@ struct Footer {
 
 impl Footer {
     fn read(bytes: &[u8; FOOTER_BYTES]) -> Result<Footer, Cause> {
-        if !bytes.starts_with(&FOOTER_MAGIC) {
-            return Err(Cause::Magic);
-        }
-        let (covered, crc) = bytes.split_last_chunk::<4>().ok_or(Cause::Truncated)?;
-        if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
-            return Err(Cause::Checksum);
-        }
-        let mut take = Take::new(covered);
+        let mut take = Take::new(covered(bytes, FOOTER_MAGIC)?);
         let mut fields = || {
             take.u64()?;
             Some(Footer {
