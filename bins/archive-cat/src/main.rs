@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::bail;
 use archive::{Follower, Found, Query, Reader};
 use cli::{Cli, Common, Out, Tool};
+use heap as _;
 
 use crate::format::Format;
 use crate::sink::Sink;
@@ -89,10 +90,6 @@ struct Args {
     #[command(flatten)]
     common: Common,
 }
-
-/// Blocks are taken apart into many small pieces and put together again: slabs by size are quicker at that than what the system has.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 impl Tool for Args {
     const NAME: &'static str = "archive-cat";

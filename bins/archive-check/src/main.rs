@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use archive::{Found, Parts, Query, Reader};
 use cli::{Cli, Common, Tool};
+use heap as _;
 
 use crate::proof::{Finding, Proof};
 
@@ -38,10 +39,6 @@ struct Args {
     #[command(flatten)]
     common: Common,
 }
-
-/// Blocks are put together from many small pieces: slabs by size are quicker at that than what the system has.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 impl Tool for Args {
     const NAME: &'static str = "archive-check";

@@ -299,7 +299,7 @@ fn segment(
     // What later segments may be written against has to be the same.
     let mut others = Vec::new();
     for did in index.accounts.dids.iter().filter(|did| !is_alone(did)) {
-        if decoded.end_if_known(number, did) != ends.get(did) {
+        if decoded.end_if_known(number, did).as_ref() != ends.get(did) {
             others.push(did.clone());
         }
     }

@@ -20,13 +20,14 @@
 //! is never written against something that is not there any more; a reader opens the earlier
 //! segments behind the one that it reads, and looks then whether that is still the one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use crate::Error;
 use crate::codec::{BLOCK_BYTES, Base, Block, Decoder};
-use crate::crew::{Crew, UnderWay};
+use crate::crew::{Asked, Crew, UnderWay};
+use crate::ends::{End, Ends};
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
 use crate::segment::index::BlockRow;
@@ -110,12 +111,11 @@ pub(crate) struct Group {
     decoder: Decoder,
     /// For all of a segment, once that was asked for.
     crew: Option<Crew>,
-    /// The segment that comes next.
-    ahead: Option<UnderWay>,
+    /// The segments that come next.
+    ahead: VecDeque<UnderWay>,
     /// Memory of blocks that were done with.
     rooms: Vec<Vec<u8>>,
     members: BTreeMap<u32, Member>,
-    bytes: usize,
     decoded: u64,
 }
 
@@ -123,15 +123,13 @@ pub(crate) struct Group {
 struct Member {
     segment: Arc<Segment>,
     index: Option<Arc<Index>>,
-    /// What it ends with, by account; nothing once a later segment has taken it.
-    bases: HashMap<Box<str>, Option<Arc<Base>>>,
-    /// Blocks that were decoded, by their first position.
-    done: HashSet<u32>,
+    /// What its blocks end with, of those that were decoded or are being.
+    ends: HashMap<usize, Arc<Ends>>,
 }
 
 impl Member {
     fn new(segment: Arc<Segment>) -> Member {
-        Member { segment, index: None, bases: HashMap::new(), done: HashSet::new() }
+        Member { segment, index: None, ends: HashMap::new() }
     }
 
     /// Whether its name still leads to its file.
@@ -155,8 +153,8 @@ impl Group {
         let failed = |source| Error::io(folder.path(), "decompress", source);
         let decoder = Decoder::new().map_err(failed)?;
         let (folder, members) = (folder.clone(), BTreeMap::new());
-        let (crew, ahead, rooms) = (None, None, Vec::new());
-        Ok(Group { folder, decoder, crew, ahead, rooms, members, bytes: 0, decoded: 0 })
+        let (crew, ahead, rooms) = (None, VecDeque::new(), Vec::new());
+        Ok(Group { folder, decoder, crew, ahead, rooms, members, decoded: 0 })
     }
 
     pub(crate) fn folder(&self) -> &Folder {
@@ -164,8 +162,12 @@ impl Group {
     }
 
     /// What a segment ends with for an account, if a block that was decoded told.
-    pub(crate) fn end_if_known(&self, number: u32, did: &str) -> Option<&Arc<Base>> {
-        self.members.get(&number)?.bases.get(did)?.as_ref()
+    pub(crate) fn end_if_known(&mut self, number: u32, did: &str) -> Option<Arc<Base>> {
+        let at = self.last_block(number, did).ok()?;
+        match self.members.get(&number)?.ends.get(&at)?.get(did) {
+            End::Base(base) => Some(base),
+            End::None | End::Lost => None,
+        }
     }
 
     /// How many blocks were decoded.
@@ -230,74 +232,96 @@ impl Group {
         self.decode(number, at)
     }
 
-    /// All blocks of a segment that was opened, decoded by all cores.
-    pub(crate) fn blocks(&mut self, number: u32) -> Result<Vec<Result<Block, Error>>, Error> {
+    /// All blocks of a segment that was opened, decoded by all cores. Those of the next segments are
+    /// begun then, of the same group and as long as all of them have no more than so many bytes; what is
+    /// wrong with one is met when it is opened.
+    pub(crate) fn blocks(
+        &mut self,
+        number: u32,
+        next: &[u32],
+        bytes: usize,
+    ) -> Result<Vec<Result<Block, Error>>, Error> {
         let segment = self.member(number)?.segment.clone();
-        let ahead = self.ahead.take().filter(|ahead| Arc::ptr_eq(&ahead.segment, &segment));
-        let ahead = match ahead {
+        while self.ahead.front().is_some_and(|ahead| !Arc::ptr_eq(&ahead.segment, &segment)) {
+            self.ahead.pop_front();
+        }
+        let here = match self.ahead.pop_front() {
             None => self.begin(number)?,
-            ahead => ahead,
+            here => here,
         };
-        let index = self.index(number)?;
-        let Some(ahead) = ahead else {
-            return Ok((0..index.blocks.len()).map(|at| self.block(number, at)).collect());
+        let Some(here) = here else {
+            let count = self.index(number)?.blocks.len();
+            return Ok((0..count).map(|at| self.block(number, at)).collect());
         };
-        let blocks = index.blocks.iter().zip(ahead.wait());
-        Ok(blocks.map(|(row, block)| self.remember(number, &index, row, block?)).collect())
+        self.look_ahead(next, bytes.saturating_sub(here.bytes));
+        let blocks = here.wait().into_iter().enumerate();
+        let block = |(at, block)| match block {
+            // What it is written against was not to be had, which is told by who tries again.
+            None => self.block(number, at),
+            Some(block) => {
+                self.decoded += 1;
+                block
+            }
+        };
+        Ok(blocks.map(block).collect())
     }
 
-    /// Has the blocks of the next segment decoded while those of this one, which have been, are
-    /// handed on: if it is of the same group and has no more than so many bytes. What is wrong with
-    /// it is met when it is opened.
-    pub(crate) fn look_ahead(&mut self, next: u32, bytes: usize) {
-        if !self.members.keys().any(|known| group_of(*known) == group_of(next)) {
-            return;
+    fn look_ahead(&mut self, next: &[u32], bytes: usize) {
+        let known = self.members.keys().next().map(|known| group_of(*known));
+        let mut left = bytes.saturating_sub(self.ahead.iter().map(|ahead| ahead.bytes).sum());
+        for number in next.iter().skip(self.ahead.len()) {
+            if Some(group_of(*number)) != known {
+                return;
+            }
+            let mut begin = || {
+                self.open(*number)?;
+                match left.checked_sub(self.index(*number)?.bytes()) {
+                    None => Ok(None),
+                    Some(rest) => {
+                        left = rest;
+                        self.begin(*number)
+                    }
+                }
+            };
+            match begin() {
+                Ok::<_, Error>(Some(under_way)) => self.ahead.push_back(under_way),
+                Ok(None) | Err(_) => return,
+            }
         }
-        let mut begin = || {
-            self.open(next)?;
-            let index = self.index(next)?;
-            if index.blocks.iter().map(BlockRow::bytes).sum::<usize>() <= bytes {
-                self.ahead = self.begin(next)?;
-            }
-            // So that nobody waits for it later.
-            let after = next.saturating_add(1);
-            if group_of(after) == group_of(next) {
-                self.open(after)?;
-                self.index(after)?;
-            }
-            Ok::<(), Error>(())
-        };
-        let _ = begin();
     }
 
     /// Has all blocks of a segment decoded; `None` if there are no threads for it.
     fn begin(&mut self, number: u32) -> Result<Option<UnderWay>, Error> {
         self.forget_if_full();
-        let index = self.index(number)?;
-        let segment = self.member(number)?.segment.clone();
         if self.crew.is_none() {
             self.crew = Crew::new();
         }
-        // What a block is written against lies in earlier segments, mostly known by now.
-        let bases = index.blocks.iter().map(|row| self.bases(&index, number, row, Self::take));
-        let bases = bases.collect();
+        if self.crew.is_none() {
+            return Ok(None);
+        }
+        let (segment, index) = (self.member(number)?.segment.clone(), self.index(number)?);
+        let mut blocks = Vec::with_capacity(index.blocks.len());
+        for (at, row) in index.blocks.iter().enumerate() {
+            let bases = self.bases(&index, number, row, Self::ends);
+            let ends = Arc::new(Ends::default());
+            if bases.is_ok() {
+                self.member(number)?.ends.insert(at, ends.clone());
+            }
+            blocks.push(bases.map(|bases| Asked { bases, ends }));
+        }
         let (crew, rooms) = (self.crew.as_ref(), &mut self.rooms);
-        Ok(crew.map(|crew| crew.decode(&segment, &index, bases, rooms)))
+        Ok(crew.map(|crew| crew.decode(&segment, &index, blocks, rooms)))
     }
 
     /// Takes blocks back that were handed on, all of a segment's.
     pub(crate) fn done_with(&mut self, blocks: impl Iterator<Item = Block>) {
-        self.rooms.clear();
         self.rooms.extend(blocks.map(Block::into_room));
     }
 
     fn forget_if_full(&mut self) {
-        if self.bytes > BASES_BYTES_MAX {
-            self.bytes = 0;
-            for member in self.members.values_mut() {
-                member.bases.clear();
-                member.done.clear();
-            }
+        let ends = self.members.values().flat_map(|member| member.ends.values());
+        if ends.map(|ends| ends.bytes()).sum::<usize>() > BASES_BYTES_MAX {
+            self.members.values_mut().for_each(|member| member.ends.clear());
         }
     }
 
@@ -307,18 +331,21 @@ impl Group {
         let no_block = || Damage::at(&segment.path, 0, Cause::Form(part::name(part::BLOCKS)));
         let row = index.blocks.get(at).ok_or_else(no_block)?;
         let bases = self.bases(&index, number, row, Self::end)?;
-        let block = segment.block(&index, row, bases, &mut self.decoder)?;
-        self.remember(number, &index, row, block)
+        let mut block = segment.block(&index, row, bases, &mut self.decoder)?;
+        self.decoded += 1;
+        let ends = Ends::known(index.ends(row, std::mem::take(&mut block.bases)));
+        self.member(number)?.ends.insert(at, ends);
+        Ok(block)
     }
 
     /// What the accounts that begin in a block are written against.
-    fn bases(
+    fn bases<T>(
         &mut self,
         index: &Index,
         number: u32,
         row: &BlockRow,
-        end: impl Fn(&mut Group, u32, &str) -> Result<Arc<Base>, Error>,
-    ) -> Result<Vec<Option<Arc<Base>>>, Error> {
+        end: impl Fn(&mut Group, u32, &str) -> Result<T, Error>,
+    ) -> Result<Vec<Option<T>>, Error> {
         if index.links.is_empty() {
             return Ok(Vec::new());
         }
@@ -330,60 +357,47 @@ impl Group {
         index.begins(row).map(base).collect()
     }
 
-    /// Remembers what a block ends with.
-    fn remember(
-        &mut self,
-        number: u32,
-        index: &Index,
-        row: &BlockRow,
-        mut block: Block,
-    ) -> Result<Block, Error> {
-        self.decoded += 1;
-        let mut bytes = 0;
-        let member = self.member(number)?;
-        member.done.insert(row.first);
-        for (did, base) in block.bases.drain(..) {
-            let account = index.accounts.find(&did);
-            if account.is_some_and(|account| index.ends_in(account, row)) {
-                bytes += base.bytes();
-                member.bases.insert(did, Some(base));
-            }
+    /// The block that tells what a segment ends with for an account, decoded or being decoded.
+    fn ends(&mut self, number: u32, did: &str) -> Result<Arc<Ends>, Error> {
+        let at = self.last_block(number, did)?;
+        if let Some(ends) = self.member(number)?.ends.get(&at) {
+            return Ok(ends.clone());
         }
-        self.bytes += bytes;
-        Ok(block)
-    }
-
-    /// What a segment ends with for an account, to be forgotten: where all is decoded in order, the
-    /// next segment of the account is the only one that is written against it.
-    fn take(&mut self, number: u32, did: &str) -> Result<Arc<Base>, Error> {
-        let end = self.end(number, did)?;
-        if let Some(known) = self.member(number)?.bases.get_mut(did) {
-            *known = None;
-            self.bytes = self.bytes.saturating_sub(end.bytes());
-        }
-        Ok(end)
+        self.decode(number, at)?;
+        let ends = self.member(number)?.ends.get(&at).cloned();
+        ends.ok_or_else(|| self.no_end(number))
     }
 
     /// What a segment ends with for an account.
     pub(crate) fn end(&mut self, number: u32, did: &str) -> Result<Arc<Base>, Error> {
-        let known = self.member(number)?.bases.get(did).cloned();
-        if let Some(Some(base)) = known {
-            return Ok(base);
+        let known = self.ends(number, did)?.get(did);
+        let known = match known {
+            End::Lost => {
+                let at = self.last_block(number, did)?;
+                self.decode(number, at)?;
+                self.ends(number, did)?.get(did)
+            }
+            known => known,
+        };
+        match known {
+            End::Base(base) => Ok(base),
+            End::None | End::Lost => Err(self.no_end(number)),
         }
+    }
+
+    /// The block with an account's last event in a segment.
+    fn last_block(&mut self, number: u32, did: &str) -> Result<usize, Error> {
         let index = self.index(number)?;
-        let path = self.folder.segment(number);
-        let wrong = || Error::from(Damage::at(&path, 0, Cause::Form(part::name(part::LINKS))));
         let last = index.accounts.find(did).and_then(|account| {
             let end = index.accounts.starts.get(account as usize + 1)?;
             index.block_of(end.checked_sub(1)?)
         });
-        let at = last.ok_or_else(wrong)?;
-        let first = index.blocks.get(at).map_or(0, |row| row.first);
-        if known.is_none() && self.member(number)?.done.contains(&first) {
-            return Err(wrong());
-        }
-        self.decode(number, at)?;
-        self.member(number)?.bases.get(did).cloned().flatten().ok_or_else(wrong)
+        last.ok_or_else(|| self.no_end(number))
+    }
+
+    fn no_end(&self, number: u32) -> Error {
+        let path = self.folder.segment(number);
+        Damage::at(&path, 0, Cause::Form(part::name(part::LINKS))).into()
     }
 }
 

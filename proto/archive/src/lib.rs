@@ -14,7 +14,7 @@
 //! what comes again is dropped. After a loss of power the same holds under [`Fsync::Mark`].
 //!
 //! Reading order: `folder`, `batch`, `log`, `image` (the way in), `segment`, `codec`,
-//! `group`, `crew`, `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`, `follow` (the
+//! `group`, `crew`, `ends`, `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`, `follow` (the
 //! way back), `derived` and `heads` (what finds one thing without the rest), `lattice`, `forgotten` and `redact` (what is not to come back).
 //!
 //! ```
@@ -62,6 +62,7 @@ mod log;
 
 mod codec;
 mod crew;
+mod ends;
 mod group;
 mod seal;
 mod sealer;

@@ -12,11 +12,10 @@ use crate::group::Group;
 use crate::hosts::{HostNo, Hosts, Marks};
 use crate::reader::Query;
 use crate::scan::{Found, Step};
-use crate::segment::index::BlockRow;
 use crate::segment::read::{Index, NoteRow, Segment};
 use crate::stored::{Event, Note};
 
-/// Decoded blocks take no more than this, nearly, those of the next segment included. The largest
+/// Decoded blocks take no more than this, nearly, those of the next segments included. The largest
 /// segment fits.
 const CACHE_BYTES_MAX: usize = 320 << 20;
 
@@ -36,8 +35,8 @@ pub(crate) struct Replay {
     cached: usize,
     /// All blocks will be needed, and there is room for them.
     at_once: bool,
-    /// The segment behind this one, of which the same is true.
-    then: Option<u32>,
+    /// The segments behind this one.
+    then: Vec<u32>,
     /// Damage that was found before the first event.
     found: Vec<Damage>,
 }
@@ -64,7 +63,7 @@ impl Replay {
         since: Option<u64>,
         hosts: &mut Hosts,
         marks: &mut Marks,
-        then: Option<u32>,
+        then: Vec<u32>,
     ) -> Result<Option<Replay>, Error> {
         let segment = group.open(number)?;
         if !query.dids.is_empty() {
@@ -108,9 +107,8 @@ impl Replay {
         };
         notes.retain(|note| note.before >= from);
         let blocks = index.blocks.iter().map(|_| State::Unread).collect();
-        let raw: usize = index.blocks.iter().map(BlockRow::bytes).sum();
         let whole = query.dids.is_empty() && query.count.is_none() && from == 0;
-        let at_once = whole && raw <= CACHE_BYTES_MAX;
+        let at_once = whole && index.bytes() <= CACHE_BYTES_MAX;
         Ok(Some(Replay {
             number,
             segment,
@@ -149,11 +147,9 @@ impl Replay {
     ) -> Result<Option<Step>, Error> {
         damage.extend(self.found.drain(..));
         if std::mem::take(&mut self.at_once) {
-            for (at, block) in group.blocks(self.number)?.into_iter().enumerate() {
+            let blocks = group.blocks(self.number, &self.then, CACHE_BYTES_MAX)?;
+            for (at, block) in blocks.into_iter().enumerate() {
                 self.keep(at, block, damage)?;
-            }
-            if let Some(next) = self.then {
-                group.look_ahead(next, CACHE_BYTES_MAX.saturating_sub(self.cached));
             }
         }
         loop {

@@ -16,6 +16,9 @@ use crate::seek::{Sought, seek};
 use crate::segment::read::Segment;
 use crate::stored::{Event, Note};
 
+/// So many segments are decoded ahead: while one is waited for, nobody has nothing to do.
+const AHEAD: usize = 2;
+
 /// What a scan finds.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -196,10 +199,12 @@ impl<'r> Scan<'r> {
         }
         let Some(source) = self.reader.sources.get(self.next) else { return Ok(()) };
         self.next += 1;
-        let then = match self.reader.sources.get(self.next) {
-            Some(Source::Segment { number }) => Some(*number),
-            _ => None,
-        };
+        let then = self.reader.sources.iter().skip(self.next).take(AHEAD);
+        let then = then.map_while(|source| match source {
+            Source::Segment { number } => Some(*number),
+            Source::Log { .. } => None,
+        });
+        let then = then.collect();
         let picked = self.sought.as_ref().and_then(|sought| sought.picked.as_ref());
         let only = picked.and_then(|picked| picked.of(source.number()));
         let is_last = self.next == self.reader.sources.len();

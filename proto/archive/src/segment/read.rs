@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::bytes::Take;
-use crate::codec::{self, Base, Block, Decoder, Meta};
+use crate::codec::{self, Base, Bases, Block, Decoder, Meta};
 use crate::content::Identity;
 use crate::error::{Cause, Damage};
 use crate::head::{HEAD_BYTES, Head, SEGMENT_MAGIC};
@@ -259,10 +259,22 @@ impl Index {
         first..starts.partition_point(|start| *start < block.first + block.events)
     }
 
-    /// Whether an account's last event is in a block.
-    pub(crate) fn ends_in(&self, account: u32, block: &BlockRow) -> bool {
-        let end = self.accounts.starts.get(account as usize + 1);
-        end.is_some_and(|end| *end <= block.first + block.events)
+    /// What of this, with which a block ends, the segment ends with: one account may go on in the next
+    /// block.
+    pub(crate) fn ends(&self, block: &BlockRow, mut bases: Bases) -> Bases {
+        if let Some((did, _)) = bases.last() {
+            let account = self.accounts.find(did);
+            let end = account.and_then(|it| self.accounts.starts.get(it as usize + 1));
+            if end.is_none_or(|end| *end > block.first + block.events) {
+                bases.pop();
+            }
+        }
+        bases
+    }
+
+    /// What all blocks take in memory when they are decoded, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.blocks.iter().map(BlockRow::bytes).sum()
     }
 
     /// The number of the segment that holds what an account is written against.
