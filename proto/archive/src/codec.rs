@@ -127,6 +127,7 @@ pub(crate) struct Encoded {
 pub(crate) type Bases = Vec<(Box<str>, Arc<Base>)>;
 
 pub(crate) struct Encoder {
+    level: i32,
     zstd: Compressor<'static>,
     packers: Packers,
     state: State,
@@ -138,6 +139,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) fn new(level: i32) -> std::io::Result<Encoder> {
         Ok(Encoder {
+            level,
             zstd: Compressor::new(level)?,
             packers: Packers::new(level)?,
             state: State::default(),
@@ -145,6 +147,11 @@ impl Encoder {
             raw: Vec::new(),
             decoder: Decoder::new()?,
         })
+    }
+
+    /// Of zstd.
+    pub(crate) fn level(&self) -> i32 {
+        self.level
     }
 
     /// Encodes these events. What comes out was read back, and every byte was there.

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use atproto::event::{self, Event};
 
-use crate::codec::Given;
+use crate::codec::{Encoder, Given};
 use crate::error::Cause;
 use crate::folder::{Folder, unfinished};
 use crate::forgotten::Forgotten;
@@ -284,11 +284,14 @@ fn segment(
     };
     let new = unfinished(&path);
     let file = disk::create(&new)?;
-    let written = write(&file, &new, &holdings, level).and_then(|written| {
-        disk::sync(&file, &new)?;
-        compare(&Segment::open(&new, number)?, &holdings, &written)?;
-        Ok(written.ends)
-    });
+    let encoder = Encoder::new(level).map_err(|source| Error::io(&new, "compress", source));
+    let written = encoder
+        .and_then(|mut encoder| write(&file, &new, &holdings, &mut encoder))
+        .and_then(|written| {
+            disk::sync(&file, &new)?;
+            compare(&Segment::open(&new, number)?, &holdings, &written)?;
+            Ok(written.ends)
+        });
     let ends = match written {
         Ok(ends) => ends,
         Err(error) => {

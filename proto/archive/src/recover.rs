@@ -3,16 +3,17 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
 
 use atproto::identity::Key;
 
 use crate::batch::Batch;
+use crate::codec::Encoder;
 use crate::content::{self, Identity};
 use crate::derived::live::{Start, Started};
+use crate::derived::make::Drafts;
 use crate::error::{Cause, Damage};
 use crate::folder::{Folder, Present};
-use crate::group::Group;
+use crate::group::{Bases, Group};
 use crate::hosts::{Hosts, Marks};
 use crate::image::{Entry, LogImage};
 use crate::lock::{RepairLock, WriterLock};
@@ -204,9 +205,14 @@ impl Found {
         let (again, unsealed) = self.unsealed.iter().partition(|number| Some(**number) < last);
         self.unsealed = unsealed;
         let again: Vec<u32> = again;
+        if again.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| Error::io(folder.path(), "compress", source);
+        let mut encoder = Encoder::new(level).map_err(failed)?;
         for number in again {
             let job = Job { number, identities: Vec::new(), draft: None };
-            seal(folder, job, level, key, (&Mutex::default(), &Mutex::default()))?;
+            seal(folder, job, key, &mut encoder, (&mut Bases::default(), &mut Drafts::new()))?;
             self.segments.push(number);
         }
         self.segments.sort_unstable();

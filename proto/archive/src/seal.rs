@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use atproto::identity::Key;
 
-use crate::codec::{Base, Given, hash};
+use crate::codec::{Base, Encoder, Given, hash};
 use crate::content::{self, Identity};
 use crate::derived::make::{self, Drafts};
 use crate::folder::{Folder, unfinished};
@@ -27,22 +27,20 @@ use crate::{Error, disk};
 pub(crate) fn seal(
     folder: &Folder,
     job: Job,
-    level: i32,
     key: &Key,
-    (known, small): (&Mutex<Bases>, &Mutex<Drafts>),
+    encoder: &mut Encoder,
+    (known, small): (&mut Bases, &mut Drafts),
 ) -> Result<(), Error> {
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut small = small.lock().unwrap_or_else(PoisonError::into_inner);
     let Job { number, identities, draft } = job;
     let log = folder.log(number);
     let path = folder.segment(number);
     let unfinished = unfinished(&path);
     let image = LogImage::read(&log)?;
     let gathered = Gathered::of(&image, key, identities)?;
-    let bases = gathered.bases(number, &known);
+    let bases = gathered.bases(number, known);
     let holdings = gathered.holdings(&image, &bases)?;
     let file = disk::create(&unfinished)?;
-    let sealed = write(&file, &unfinished, &holdings, level).and_then(|written| {
+    let sealed = write(&file, &unfinished, &holdings, encoder).and_then(|written| {
         disk::sync(&file, &unfinished)?;
         compare(&Segment::open(&unfinished, number)?, &holdings, &written)?;
         Ok(written.ends)
@@ -57,7 +55,7 @@ pub(crate) fn seal(
     };
     // Before the segment has its name: where it is, they are.
     if let Some(draft) = draft {
-        make::of_log(folder, &draft, &image, &mut small)?;
+        make::of_log(folder, &draft, &image, small)?;
     }
     folder.publish(&unfinished, &path)?;
     known.sealed(number, &holdings.accounts.dids, ends);

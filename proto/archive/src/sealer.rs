@@ -1,12 +1,14 @@
 //! The thread that seals: one log at a time, while the next takes events.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 
 use atproto::identity::Key;
 
 use crate::Error;
+use crate::codec::Encoder;
 use crate::content::Identity;
 use crate::derived::draft::Draft;
 use crate::derived::make::Drafts;
@@ -29,18 +31,26 @@ pub(crate) struct Sealer {
     folder: Folder,
     level: i32,
     key: Key,
-    known: Arc<Mutex<Bases>>,
     /// Of the last segments, which have no tables yet.
     small: Arc<Mutex<Drafts>>,
-    running: Option<(u32, JoinHandle<Result<(), Error>>)>,
+    /// Begun with the first log: it stays, and its memory with it.
+    thread: Option<Running>,
+    /// The log that is being sealed.
+    sealing: Option<u32>,
     waiting: VecDeque<Job>,
+}
+
+#[derive(Debug)]
+struct Running {
+    jobs: Option<Sender<Job>>,
+    sealed: Receiver<Result<(), Error>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Sealer {
     pub(crate) fn new(folder: Folder, level: i32, key: Key, small: Drafts) -> Sealer {
-        let (known, small, waiting) =
-            (Arc::default(), Arc::new(Mutex::new(small)), VecDeque::new());
-        Sealer { folder, level, key, known, small, running: None, waiting }
+        let (small, waiting) = (Arc::new(Mutex::new(small)), VecDeque::new());
+        Sealer { folder, level, key, small, thread: None, sealing: None, waiting }
     }
 
     /// Has this log sealed when its turn comes.
@@ -56,44 +66,75 @@ impl Sealer {
 
     /// Begins the next log if the last is done. An error of the last comes out here.
     pub(crate) fn poll(&mut self) -> Result<(), Error> {
-        if self.running.as_ref().is_some_and(|(_, thread)| !thread.is_finished()) {
-            return Ok(());
+        if let (Some(number), Some(running)) = (self.sealing, &self.thread) {
+            match running.sealed.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return self.over(number, None),
+                Ok(sealed) => self.over(number, Some(sealed))?,
+            }
         }
-        self.join()?;
         let Some(job) = self.waiting.pop_front() else { return Ok(()) };
-        let (folder, level, key) = (self.folder.clone(), self.level, self.key);
-        let (number, known, small) = (job.number, self.known.clone(), self.small.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("seal {number}"))
-            .spawn(move || seal(&folder, job, level, &key, (&known, &small)))
-            .map_err(|source| Error::io(&self.folder.log(number), "start sealing", source))?;
-        self.running = Some((number, thread));
+        let number = job.number;
+        let running = match self.thread.take() {
+            None => self.begin(number)?,
+            Some(running) => running,
+        };
+        let running = self.thread.insert(running);
+        let sent = running.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            return self.over(number, None);
+        }
+        self.sealing = Some(number);
         Ok(())
     }
 
     /// Waits until every log is sealed.
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
-        while self.running.is_some() || !self.waiting.is_empty() {
-            self.join()?;
+        while self.sealing.is_some() || !self.waiting.is_empty() {
+            if let (Some(number), Some(running)) = (self.sealing, &self.thread) {
+                let sealed = running.sealed.recv().ok();
+                self.over(number, sealed)?;
+            }
             self.poll()?;
         }
         Ok(())
     }
 
-    fn join(&mut self) -> Result<(), Error> {
-        match self.running.take() {
-            None => Ok(()),
-            Some((number, thread)) => thread
-                .join()
-                .unwrap_or_else(|_| Err(Error::Sealer { path: self.folder.log(number) })),
-        }
+    /// A log is sealed, or not; nothing: the thread has panicked.
+    fn over(&mut self, number: u32, sealed: Option<Result<(), Error>>) -> Result<(), Error> {
+        self.sealing = None;
+        sealed.unwrap_or_else(|| Err(Error::Sealer { path: self.folder.log(number) }))
+    }
+
+    fn begin(&self, number: u32) -> Result<Running, Error> {
+        let failed = |source| Error::io(&self.folder.log(number), "start sealing", source);
+        let mut encoder = Encoder::new(self.level).map_err(failed)?;
+        let (folder, key, small) = (self.folder.clone(), self.key, self.small.clone());
+        let (jobs, waiting) = channel::<Job>();
+        let (done, sealed) = channel();
+        let work = move || {
+            let mut known = Bases::default();
+            for job in waiting {
+                let mut small = small.lock().unwrap_or_else(PoisonError::into_inner);
+                let sealed = seal(&folder, job, &key, &mut encoder, (&mut known, &mut small));
+                drop(small);
+                if done.send(sealed).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = Builder::new().name("seal".to_owned()).spawn(work).map_err(failed)?;
+        Ok(Running { jobs: Some(jobs), sealed, thread: Some(thread) })
     }
 }
 
 /// A writer that goes without being finished still waits for its thread, so that nobody seals in
 /// an archive whose lock is free.
-impl Drop for Sealer {
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.join();
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }

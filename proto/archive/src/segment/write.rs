@@ -58,13 +58,13 @@ pub(crate) fn write(
     file: &File,
     path: &Path,
     holdings: &Holdings<'_>,
-    level: i32,
+    encoder: &mut Encoder,
 ) -> Result<Written, Error> {
     let mut out = Out { file, path, buffer: Vec::new(), len: 0 };
     out.put(&holdings.head.to_bytes(SEGMENT_MAGIC))?;
     debug_assert_eq!(out.len, HEAD_BYTES as u64, "blocks follow the head");
-    let written = write_blocks(&mut out, &holdings.events, level)?;
-    let parts = write_parts(&mut out, holdings, &written.blocks, level)?;
+    let written = write_blocks(&mut out, &holdings.events, encoder)?;
+    let parts = write_parts(&mut out, holdings, &written.blocks, encoder.level())?;
     let contents = Contents {
         number: holdings.head.number,
         events: holdings.rows.len() as u32,
@@ -77,8 +77,11 @@ pub(crate) fn write(
     Ok(written)
 }
 
-fn write_blocks(out: &mut Out<'_>, mut events: &[Given<'_>], level: i32) -> Result<Written, Error> {
-    let mut encoder = Encoder::new(level).map_err(|source| out.failed("compress", source))?;
+fn write_blocks(
+    out: &mut Out<'_>,
+    mut events: &[Given<'_>],
+    encoder: &mut Encoder,
+) -> Result<Written, Error> {
     let mut written = Written::default();
     let mut first = 0;
     let bits = group::range_bits(events.iter().map(bytes_of).sum());

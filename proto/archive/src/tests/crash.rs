@@ -122,14 +122,16 @@ fn sealing_that_fails_at_any_call_keeps_the_log_or_has_the_segment() {
     let mut draft = crate::derived::draft::Draft::new(&key, 0, 0, None);
     crate::derived::make::of_image(&mut draft, &nothing, &image).unwrap();
     let draft = Some(std::sync::Arc::new(draft));
+    let mut encoder = crate::codec::Encoder::new(1).unwrap();
     for calls in 0.. {
         let dir = tempfile::tempdir().unwrap();
         copy(whole.path(), dir.path());
         CALLS_LEFT.set(Some(calls));
         let job = Job { number: 0, identities: Vec::new(), draft: draft.clone() };
-        let known = (&Default::default(), &Default::default());
+        let known = (&mut Default::default(), &mut Default::default());
         let key = atproto::identity::Key(key);
-        let sealed = crate::seal::seal(&Folder::new(dir.path()), job, 1, &key, known);
+        let folder = Folder::new(dir.path());
+        let sealed = crate::seal::seal(&folder, job, &key, &mut encoder, known);
         CALLS_LEFT.set(None);
         assert_eq!(read_all(dir.path()), expected(&stream), "call {calls} failed");
         resumes(dir.path(), small(), &stream, &format!("call {calls} failed"));
