@@ -105,6 +105,22 @@ pub struct NotTid;
 
 const SORTABLE: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
 
+/// What each character counts in a TID; 128 for one that TIDs do not have.
+#[expect(clippy::indexing_slicing, reason = "an index that is too large does not compile")]
+const DIGITS: [u8; 256] = {
+    let mut digits = [128; 256];
+    let mut digit = 0;
+    while digit < SORTABLE.len() {
+        digits[SORTABLE[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+
+fn digit(letter: u8) -> u8 {
+    DIGITS.get(usize::from(letter)).copied().unwrap_or(128)
+}
+
 impl Tid {
     /// Characters of a TID.
     pub const CHARS: usize = 13;
@@ -122,6 +138,21 @@ impl Tid {
     /// Which clock made it.
     pub fn clock(self) -> u16 {
         (self.0 & 0x3ff) as u16
+    }
+
+    /// The TID that has this text.
+    #[inline]
+    pub fn of(text: &[u8]) -> Option<Tid> {
+        let text: &[u8; Tid::CHARS] = text.try_into().ok()?;
+        let (mut value, mut wrong) = (0u64, 0);
+        for letter in text {
+            let digit = digit(*letter);
+            wrong |= digit;
+            value = (value << 5) | u64::from(digit & 31);
+        }
+        // 13 letters are 65 bits, and the highest has no place in 64.
+        let [first, ..] = text;
+        (wrong < 32 && digit(*first) < 16).then_some(Tid(value))
     }
 
     /// Its text.
@@ -145,23 +176,7 @@ impl FromStr for Tid {
     type Err = NotTid;
 
     fn from_str(text: &str) -> Result<Tid, NotTid> {
-        if text.len() != Tid::CHARS {
-            return Err(NotTid);
-        }
-        let mut value = 0u64;
-        for (at, letter) in text.bytes().enumerate() {
-            let digit = match letter {
-                b'2'..=b'7' => letter - b'2',
-                b'a'..=b'z' => letter - b'a' + 6,
-                _ => return Err(NotTid),
-            };
-            // 13 letters are 65 bits, and the highest has no place in 64.
-            if at == 0 && digit > 15 {
-                return Err(NotTid);
-            }
-            value = (value << 5) | u64::from(digit);
-        }
-        Ok(Tid(value))
+        Tid::of(text.as_bytes()).ok_or(NotTid)
     }
 }
 

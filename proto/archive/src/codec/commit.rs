@@ -158,7 +158,7 @@ impl<'a> Parts<'a> {
     }
 
     /// A node of the tree that is in the event and not taken for something else.
-    pub(crate) fn node(&self, digest: &Digest, taken: &[usize]) -> Option<Node> {
+    pub(crate) fn node(&self, digest: &Digest, taken: &[usize]) -> Option<Node<'a>> {
         let place = self.place(digest).filter(|place| !taken.contains(place))?;
         self.blocks.get(place).and_then(|(_, block)| Node::read(block))
     }

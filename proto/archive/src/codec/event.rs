@@ -134,7 +134,7 @@ impl State {
             self.rev = None;
             if let Some(base) = base {
                 self.rev = base.rev;
-                self.nodes.begin(base);
+                self.nodes.begin(&base);
             }
         }
     }

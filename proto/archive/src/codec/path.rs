@@ -75,8 +75,7 @@ impl<'a> Path<'a> {
     fn of(bytes: &'a [u8]) -> Option<Path<'a>> {
         let slash = bytes.iter().position(|byte| *byte == b'/')?;
         let (collection, rkey) = (bytes.get(..slash)?, bytes.get(slash + 1..)?);
-        let tid = std::str::from_utf8(rkey).ok().and_then(tid);
-        Some(Path { collection, rkey, tid })
+        Some(Path { collection, rkey, tid: Tid::of(rkey).filter(is_usual) })
     }
 }
 
@@ -206,7 +205,11 @@ impl Collections {
 
 /// The TID that a text is, if it is of a time that [`Tid::new`] knows.
 pub(crate) fn tid(text: &str) -> Option<Tid> {
-    text.parse().ok().filter(|tid: &Tid| tid.0 >> 63 == 0)
+    Tid::of(text.as_bytes()).filter(is_usual)
+}
+
+fn is_usual(tid: &Tid) -> bool {
+    tid.0 >> 63 == 0
 }
 
 /// Appends a TID's characters.

@@ -38,14 +38,14 @@ use super::write::{self, Digest};
 use self::entries::{ENTRY_BYTES_MIN, Fresh, put_entries, put_step, runs, take_entries};
 use self::expected::{Expected, take_links, take_values};
 pub(crate) use self::known::{Base, Nodes};
-pub(crate) use self::node::Node;
-use self::node::{Grove, View};
+use self::node::View;
+pub(crate) use self::node::{Grove, Node};
 
 /// A node of the event.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) digest: Digest,
-    /// Its block in [`Tree::blocks`], where there is no event that it is in.
+    /// Its block in [`Tree::blocks`].
     block: Range<usize>,
     node: At,
     /// The parent and the slot in it that leads here.
@@ -68,15 +68,19 @@ pub(crate) struct Tree {
     pub(crate) built: Vec<Built>,
     /// Those of them that are not the node before.
     grove: Grove,
-    /// Their blocks, where they are read back.
+    /// Their blocks.
     blocks: Vec<u8>,
     /// Entries of all of them so far.
     entries: usize,
     fresh: Fresh,
     told: Vec<bool>,
     layers: Layers,
-    /// Room for a key.
+    /// The last key in front of a node.
     outer: Vec<u8>,
+    /// Where a node that is known is taken apart.
+    room: Grove,
+    /// The numbers that the nodes have among those that are known.
+    numbers: Vec<usize>,
 }
 
 /// The layer of a key that was asked for last: the first of the root is the same for long.
@@ -177,40 +181,47 @@ impl Tree {
         self.built.iter().map(move |built| (&built.digest, block(built)))
     }
 
-    fn view<'a>(&'a self, context: &'a Context<'_>, at: At) -> Option<View<'a>> {
-        match at {
-            At::Old(at) => context.nodes.view(at),
-            At::New(at) => self.grove.view(at),
+    /// Room to take a node apart in.
+    pub(crate) fn room(&mut self) -> &mut Grove {
+        &mut self.room
+    }
+
+    /// Has the last key in front of a spot in [`Tree::outer`].
+    fn find_outer(&mut self, context: &Context<'_>, spot: &Spot) {
+        self.outer.clear();
+        let node = match spot.key {
+            Some((At::Old(number), entry)) => {
+                context.nodes.open(number, &mut self.room).map(|node| (node, entry))
+            }
+            Some((At::New(at), entry)) => self.grove.view(at).map(|node| (node, entry)),
+            None => None,
+        };
+        if let Some((node, entry)) = node {
+            self.outer.extend_from_slice(node.key(entry));
         }
     }
 
-    /// The last key in front of a spot.
-    fn key<'a>(&'a self, context: &'a Context<'_>, spot: &Spot) -> &'a [u8] {
-        let key = spot.key.and_then(|(at, entry)| Some(self.view(context, at)?.key(entry)));
-        key.unwrap_or_default()
-    }
-
     /// Appends the tree under `root`, which is the node `top`; `node` knows those that are there.
-    pub(crate) fn put(
+    pub(crate) fn put<'b>(
         &mut self,
         out: &mut Out,
         collections: &mut Collections,
         context: &Context<'_>,
-        (root, top): (&Digest, Node),
-        node: &impl Fn(&Digest) -> Option<Node>,
+        (root, top): (&Digest, Node<'b>),
+        node: &impl Fn(&Digest) -> Option<Node<'b>>,
     ) -> Option<()> {
         let spot = Spot::top(context);
         self.put_node(out, collections, context, (root, top), &spot, node)
     }
 
-    fn put_node(
+    fn put_node<'b>(
         &mut self,
         out: &mut Out,
         collections: &mut Collections,
         context: &Context<'_>,
-        (digest, node_here): (&Digest, Node),
+        (digest, node_here): (&Digest, Node<'b>),
         spot: &Spot,
-        node: &impl Fn(&Digest) -> Option<Node>,
+        node: &impl Fn(&Digest) -> Option<Node<'b>>,
     ) -> Option<()> {
         if spot.depth >= DEPTH_MAX {
             return None;
@@ -218,9 +229,11 @@ impl Tree {
         let here = self.built.len();
         let new = node_here.view();
         let same = spot.before.filter(|_| spot.before_digest == Some(*digest));
-        let against = same.or_else(|| choose(context.nodes, spot.before, &new));
+        self.find_outer(context, spot);
+        let mut room = std::mem::take(&mut self.room);
+        let against = same.or_else(|| choose(context.nodes, spot.before, &new, &mut room));
         let old = match against {
-            Some(at) => context.nodes.view(at)?,
+            Some(number) => context.nodes.open(number, &mut room)?,
             None => View::EMPTY,
         };
         match against {
@@ -237,8 +250,7 @@ impl Tree {
         let expected =
             same.is_none().then(|| Expected::of(context, &old, &new, &runs, against.is_some()));
         if let Some(expected) = &expected {
-            let key = self.key(context, spot);
-            put_entries(out, collections, context, (&new, key), &runs, &mut layer)?;
+            put_entries(out, collections, context, (&new, &self.outer), &runs, &mut layer)?;
             expected.put_values(out, &new);
         }
         // A node is written where it is first met.
@@ -261,11 +273,15 @@ impl Tree {
             let is_child = |slot| children.iter().any(|(child, _, _)| *child == slot);
             expected.put_links(out, &new, is_child);
         }
+        self.room = room;
         let at = match same {
             Some(at) => At::Old(at),
             None => At::New(self.grove.add(&new)),
         };
-        self.built.push(Built { digest: *digest, block: 0..0, node: at, parent: spot.parent });
+        let start = self.blocks.len();
+        self.blocks.extend_from_slice(node_here.block);
+        let (block, parent) = (start..self.blocks.len(), spot.parent);
+        self.built.push(Built { digest: *digest, block, node: at, parent });
         for (slot, link, child) in children {
             let before_digest = match &expected {
                 Some(expected) => expected.links.get(slot).copied().flatten(),
@@ -291,7 +307,7 @@ impl Tree {
             let built = self.built.get_mut(at)?;
             let start = self.blocks.len();
             match built.node {
-                At::Old(node) => context.nodes.view(node)?.put(&mut self.blocks),
+                At::Old(node) => self.blocks.extend_from_slice(context.nodes.block(node)?),
                 At::New(node) => {
                     self.grove.view(node)?.put(&mut self.blocks);
                     built.digest = write::hash(self.blocks.get(start..)?);
@@ -303,10 +319,10 @@ impl Tree {
                 match self.built.get(parent)?.node {
                     At::New(node) => *self.grove.slot_mut(node, slot)? = Some(digest),
                     // What is below the same node is the same, too.
-                    At::Old(node) if context.nodes.view(node)?.slot(slot) != Some(digest) => {
-                        return None;
+                    At::Old(node) => {
+                        let node = context.nodes.open(node, &mut self.room)?;
+                        (node.slot(slot) == Some(digest)).then_some(())?;
                     }
-                    At::Old(_) => {}
                 }
             }
         }
@@ -326,20 +342,26 @@ impl Tree {
             return None;
         }
         let mode = input.varint(Stream::Edit)?;
+        if mode == SAME {
+            return self.take_same(input, collections, context, spot, limit);
+        }
+        self.find_outer(context, spot);
+        let mut room = std::mem::take(&mut self.room);
         let old = match mode {
-            SAME => return self.take_same(input, collections, context, spot, limit),
-            AGAINST => context.nodes.view(spot.before?)?,
+            AGAINST => context.nodes.open(spot.before?, &mut room)?,
             FRESH => View::EMPTY,
             DISTANT => {
                 let distance = usize::try_from(input.varint(Stream::Edit)?).ok()?;
-                context.nodes.view(context.nodes.len().checked_sub(distance)?)?
+                context.nodes.open(context.nodes.len().checked_sub(distance)?, &mut room)?
             }
             _ => return None,
         };
         let has_left = mode != FRESH;
         let mut layer = spot.layer(&mut self.layers, &old);
-        let new =
-            self.take_entries_of(input, collections, context, (spot, &old, &mut layer), limit)?;
+        let new = self.grove.begin();
+        let (old_and_outer, fresh) = ((&old, &self.outer[..]), (&mut self.fresh, &mut layer));
+        let grove = (&mut self.grove, fresh);
+        take_entries(input, collections, context, old_and_outer, limit, grove)?;
         *self.grove.slot_mut(new, 0)? = old.left.filter(|_| has_left);
         let slots = self.grove.view(new)?.slots();
         self.count_entries(slots - 1, limit)?;
@@ -348,6 +370,7 @@ impl Tree {
         let mut children = take_children(input, slots)?;
         let told = &mut self.told;
         take_links(input, (&mut self.grove, new), (fresh, has_left), &mut children, told)?;
+        self.room = room;
         let (node, parent) = (At::New(new), spot.parent);
         self.built.push(Built { digest: [0; 32], block: 0..0, node, parent });
         for (slot, before_digest) in children {
@@ -355,33 +378,6 @@ impl Tree {
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
-    }
-
-    /// Begins a node with the entries that are told; its number.
-    fn take_entries_of(
-        &mut self,
-        input: &mut In<'_>,
-        collections: &mut Collections,
-        context: &Context<'_>,
-        (spot, old, layer): (&Spot, &View<'_>, &mut Option<u32>),
-        limit: usize,
-    ) -> Option<usize> {
-        let outer = match spot.key {
-            // It moves while the node grows.
-            Some((At::New(_), _)) => {
-                let mut outer = std::mem::take(&mut self.outer);
-                outer.clear();
-                outer.extend_from_slice(self.key(context, spot));
-                self.outer = outer;
-                &self.outer[..]
-            }
-            Some((At::Old(at), entry)) => context.nodes.view(at)?.key(entry),
-            None => &[],
-        };
-        let new = self.grove.begin();
-        let fresh = (&mut self.fresh, layer);
-        take_entries(input, collections, context, (old, outer), limit, (&mut self.grove, fresh))?;
-        Some(new)
     }
 
     /// The same node as before, and what is behind its slots.
@@ -395,14 +391,19 @@ impl Tree {
     ) -> Option<()> {
         let here = self.built.len();
         let at = spot.before?;
-        let old = context.nodes.view(at)?;
+        let mut room = std::mem::take(&mut self.room);
+        let old = context.nodes.open(at, &mut room)?;
         self.count_entries(old.entries.len(), limit)?;
-        let children = take_children(input, old.slots())?;
+        let mut children = take_children(input, old.slots())?;
+        for (slot, before) in &mut children {
+            *before = old.slot(*slot);
+        }
         let layer = spot.layer(&mut self.layers, &old);
+        self.room = room;
         let (digest, node, parent) = (spot.before_digest?, At::Old(at), spot.parent);
         self.built.push(Built { digest, block: 0..0, node, parent });
-        for (slot, _) in children {
-            let below = spot.below(context, old.slot(slot), node, ((here, slot), layer));
+        for (slot, before) in children {
+            let below = spot.below(context, before, node, ((here, slot), layer));
             self.take_node(input, collections, context, &below, limit)?;
         }
         Some(())
@@ -430,16 +431,20 @@ fn take_children(input: &mut In<'_>, slots: usize) -> Option<Vec<Child>> {
     Some(children)
 }
 
-/// Which of the account's nodes a new one is best written against.
-fn choose(nodes: &Nodes, before: Option<usize>, new: &View<'_>) -> Option<usize> {
-    let alike = |at: &usize| {
-        let old = nodes.view(*at);
-        old.is_some_and(|old| {
+/// Which of the account's nodes a new one is best written against. `room` is to take them apart in.
+fn choose(nodes: &Nodes, before: Option<usize>, new: &View<'_>, room: &mut Grove) -> Option<usize> {
+    let alike = |number: &usize, room: &mut Grove| {
+        nodes.open(*number, room).is_some_and(|old| {
             let none = old.entries.is_empty() && new.entries.is_empty();
             none || (0..new.entries.len()).any(|at| old.find(new.key(at)).is_ok())
         })
     };
-    let owner = |at: Option<usize>| nodes.owner(new.key(at?)).filter(alike);
-    let last = new.entries.len().checked_sub(1);
-    before.filter(alike).or_else(|| owner(last.map(|_| 0))).or_else(|| owner(last))
+    if let Some(before) = before.filter(|before| alike(before, room)) {
+        return Some(before);
+    }
+    let last = new.entries.len().checked_sub(1)?;
+    [0, last].into_iter().find_map(|at| {
+        let owner = nodes.owner(new.key(at), room)?;
+        alike(&owner, room).then_some(owner)
+    })
 }

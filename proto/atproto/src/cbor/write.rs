@@ -9,11 +9,17 @@ pub const LINK_HEAD: [u8; 5] = [0xd8, 0x2a, 0x58, 0x25, 0x00];
 /// The head of a value of that major type (0 to 7).
 #[inline]
 pub fn head(out: &mut Vec<u8>, major: u8, value: u64) {
-    let major = major << 5;
     match value {
-        0..24 => out.push(major | value as u8),
-        24..0x100 => out.extend_from_slice(&[major | 24, value as u8]),
-        0x100..0x1_0000 => {
+        0..24 => out.push(major << 5 | value as u8),
+        24..0x100 => out.extend_from_slice(&[major << 5 | 24, value as u8]),
+        _ => long_head(out, major << 5, value),
+    }
+}
+
+#[cold]
+fn long_head(out: &mut Vec<u8>, major: u8, value: u64) {
+    match value {
+        0..0x1_0000 => {
             out.push(major | 25);
             out.extend_from_slice(&(value as u16).to_be_bytes());
         }

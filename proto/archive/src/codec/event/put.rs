@@ -126,7 +126,7 @@ impl State {
         if told {
             put_order(out, &places);
         }
-        self.nodes.commit(parts.data, &self.tree);
+        self.nodes.commit(parts.data, &mut self.tree);
         let block = parts.blocks.get(parts.commit_at)?;
         self.after_commit(rev, &block.0, block.1);
         Some(())
@@ -186,7 +186,7 @@ impl State {
             let prev = write::digest_if(op.prev)?;
             let prev_form = match prev {
                 None => u8::from(*has_prev),
-                Some(_) if self.nodes.value(op.path.as_bytes()) == prev => 2,
+                Some(_) if self.nodes.value(op.path.as_bytes(), self.tree.room()) == prev => 2,
                 Some(_) => 3,
             };
             out.byte(Stream::Op, action(&op)? | record << 2 | prev_form << 4);

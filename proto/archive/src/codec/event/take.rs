@@ -10,7 +10,7 @@ use crate::codec::commit::{
 use crate::codec::path::{Near, take_tid};
 use crate::codec::proved::Proved;
 use crate::codec::streams::{In, Stream};
-use crate::codec::tree::{Context, Tree};
+use crate::codec::tree::{Context, Grove, Tree};
 use crate::codec::write::Digest;
 use crate::codec::{APART_2, Facts, Meta, write};
 
@@ -109,7 +109,7 @@ impl State {
             4 => Some(input.array(Stream::Hash)?),
             _ => None,
         };
-        let (ops, records, written) = self.take_ops(input, meta, rev, limit)?;
+        let (ops, records, written) = self.take_ops(input, meta, rev, limit, tree.room())?;
         tree.clear();
         let data = match form.root {
             0 => {
@@ -178,6 +178,7 @@ impl State {
         meta: &Meta<'_>,
         rev: Tid,
         limit: usize,
+        room: &mut Grove,
     ) -> Option<(Vec<u8>, Vec<(Digest, Vec<u8>)>, Vec<(Vec<u8>, Digest)>)> {
         let (mut records, mut written) = (Vec::new(), Vec::new());
         let count = input.count(Stream::Op, limit / 8)?;
@@ -200,7 +201,7 @@ impl State {
                 }
             };
             let prev = match form >> 4 & 3 {
-                2 => Some(self.nodes.value(&path)?),
+                2 => Some(self.nodes.value(&path, room)?),
                 3 => Some(input.array(Stream::Hash)?),
                 _ => None,
             };

@@ -7,7 +7,7 @@ use atproto::mst;
 use super::super::write::{self, Digest};
 
 /// A node, taken apart: one of a [`Grove`], or a [`Node`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View<'a> {
     pub(super) left: Option<Digest>,
     /// One behind the other.
@@ -26,11 +26,19 @@ pub(super) struct Entry {
 }
 
 /// What a node's block has between hashes and keys, as [`View::put`] writes it.
+const NODE_HEAD: &[u8] = b"\xa2\x61e";
 const ENTRY_HEAD: [u8; 3] = *b"\xa4\x61k";
 const SHARED_HEAD: [u8; 2] = *b"\x61p";
 const NO_RIGHT: [u8; 3] = *b"\x61t\xf6";
 const RIGHT_HEAD: [u8; 11] = *b"\x61t\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
 const VALUE_HEAD: [u8; 11] = *b"\x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
+const LEFT_HEAD: [u8; 11] = *b"\x61l\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
+/// What is behind a key, in one piece, with room for the hashes.
+const TAIL: &[u8; 46] = b"\x61t\xf6\
+    \x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20________________________________";
+const TAIL_WITH_RIGHT: &[u8; 86] = b"\
+    \x61t\xd8\x2a\x58\x25\x00\x01\x71\x12\x20________________________________\
+    \x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20________________________________";
 
 impl<'a> View<'a> {
     /// A node without entries.
@@ -44,11 +52,6 @@ impl<'a> View<'a> {
         self.keys.get(start as usize..end as usize).unwrap_or_default()
     }
 
-    /// How many bytes the keys have together.
-    pub(super) fn keys_bytes(&self) -> usize {
-        self.keys.len()
-    }
-
     pub(super) fn first_key(&self) -> Option<&'a [u8]> {
         (!self.entries.is_empty()).then(|| self.key(0))
     }
@@ -57,7 +60,7 @@ impl<'a> View<'a> {
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         // No fewer bytes than it has.
         out.reserve(self.keys.len() + 128 * self.entries.len() + 64);
-        out.extend_from_slice(b"\xa2\x61e");
+        out.extend_from_slice(NODE_HEAD);
         write::array(out, self.entries.len());
         let mut start = 0;
         for entry in self.entries {
@@ -70,14 +73,18 @@ impl<'a> View<'a> {
             out.extend_from_slice(&SHARED_HEAD);
             write::head(out, 0, u64::from(entry.shared));
             match &entry.right {
-                None => out.extend_from_slice(&NO_RIGHT),
+                None => {
+                    let mut tail = *TAIL;
+                    tail[14..].copy_from_slice(&entry.value);
+                    out.extend_from_slice(&tail);
+                }
                 Some(right) => {
-                    out.extend_from_slice(&RIGHT_HEAD);
-                    out.extend_from_slice(right);
+                    let mut tail = *TAIL_WITH_RIGHT;
+                    tail[11..43].copy_from_slice(right);
+                    tail[54..].copy_from_slice(&entry.value);
+                    out.extend_from_slice(&tail);
                 }
             }
-            out.extend_from_slice(&VALUE_HEAD);
-            out.extend_from_slice(&entry.value);
         }
         write::text(out, "l");
         write::link_or_null(out, self.left.as_ref());
@@ -97,6 +104,10 @@ impl<'a> View<'a> {
     /// The entry of this key, or the slot that leads to it.
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.entries.len());
+        // What is new is mostly behind all that there is.
+        if high > 0 && self.key(high - 1) < key {
+            return Err(high);
+        }
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.key(middle).cmp(key) {
@@ -109,43 +120,36 @@ impl<'a> View<'a> {
     }
 }
 
-/// A node by itself, read from its block.
+/// A node by itself, with its block.
 #[derive(Debug)]
-pub(crate) struct Node(Grove);
+pub(crate) struct Node<'b> {
+    grove: Grove,
+    pub(super) block: &'b [u8],
+}
 
-impl Node {
+impl<'b> Node<'b> {
     /// Takes a node apart; `None` for what [`View::put`] would not make again.
-    pub(crate) fn read(block: &[u8]) -> Option<Node> {
+    pub(crate) fn read(block: &'b [u8]) -> Option<Node<'b>> {
         let mut grove = Grove::default();
-        grove.begin();
-        let mut usual = true;
-        let parsed = mst::Node::read(block, &mut mst::Key::default(), |key, entry| {
-            match (write::digest(&entry.value), write::digest_if(entry.right)) {
-                (Some(value), Some(right)) => usual &= grove.push(key, value, right).is_some(),
-                _ => usual = false,
-            }
-        });
-        *grove.slot_mut(0, 0)? = write::digest_if(parsed.ok().filter(|_| usual)?.left)?;
-        let mut again = Vec::with_capacity(block.len());
-        grove.view(0)?.put(&mut again);
-        (again == block).then_some(Node(grove))
+        grove.read(block)?;
+        Some(Node { grove, block })
     }
 
     pub(super) fn view(&self) -> View<'_> {
-        self.0.view(0).unwrap_or(View::EMPTY)
+        self.grove.view(0).unwrap_or(View::EMPTY)
     }
 }
 
 /// Nodes, one behind the other in a few pieces of memory: they are many, small, and mostly of no
 /// use soon.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Grove {
     keys: Vec<u8>,
     entries: Vec<Entry>,
     nodes: Vec<Place>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Place {
     left: Option<Digest>,
     /// Where in the grove its keys and its entries begin; they end where those of the next do.
@@ -154,34 +158,10 @@ struct Place {
 }
 
 impl Grove {
-    /// One with room for so many nodes that have so many entries with so many bytes of keys.
-    pub(super) fn with_room(nodes: usize, entries: usize, keys: usize) -> Grove {
-        Grove {
-            keys: Vec::with_capacity(keys),
-            entries: Vec::with_capacity(entries),
-            nodes: Vec::with_capacity(nodes),
-        }
-    }
-
-    /// Whether it has room for so many entries and bytes of keys, and not far too much.
-    pub(super) fn is_room_for(&self, entries: usize, keys: usize) -> bool {
-        let fits = |room: usize, needed: usize| room >= needed && room / 2 <= needed;
-        fits(self.entries.capacity(), entries) && fits(self.keys.capacity(), keys)
-    }
-
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.entries.clear();
         self.nodes.clear();
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// What it takes in memory, nearly.
-    pub(super) fn bytes(&self) -> usize {
-        self.keys.len() + size_of_val(&*self.entries) + size_of_val(&*self.nodes)
     }
 
     pub(super) fn view(&self, at: usize) -> Option<View<'_>> {
@@ -227,9 +207,15 @@ impl Grove {
 
     /// Adds an entry to it.
     pub(super) fn push(&mut self, key: &[u8], value: Digest, right: Option<Digest>) -> Option<()> {
-        let last = self.last();
-        let shared = shared(last.key(last.entries.len().wrapping_sub(1)), key) as u32;
-        let end = u32::try_from(last.keys.len() + key.len()).ok()?;
+        let node = self.nodes.last()?;
+        let keys = self.keys.get(node.keys..)?;
+        let before = match self.entries.get(node.entries..)? {
+            [.., before, last] => keys.get(before.end as usize..last.end as usize)?,
+            [last] => keys.get(..last.end as usize)?,
+            [] => &[],
+        };
+        let shared = shared(before, key) as u32;
+        let end = u32::try_from(keys.len() + key.len()).ok()?;
         self.keys.extend_from_slice(key);
         self.entries.push(Entry { end, shared, value, right });
         Some(())
@@ -255,6 +241,48 @@ impl Grove {
         Some(())
     }
 
+    /// Adds the node of a block; `None` for what [`View::put`] would not make again, and of no use then
+    /// what was added last.
+    pub(super) fn read(&mut self, block: &[u8]) -> Option<()> {
+        let mut rest = block.strip_prefix(NODE_HEAD)?;
+        self.begin();
+        let keys = self.keys.len();
+        let mut before = keys..keys;
+        for _ in 0..take_head(&mut rest, 4)? {
+            rest = rest.strip_prefix(&ENTRY_HEAD)?;
+            let length = take_head(&mut rest, 2)?;
+            let (suffix, behind) = rest.split_at_checked(length)?;
+            rest = behind.strip_prefix(&SHARED_HEAD)?;
+            let shared = take_head(&mut rest, 0)?;
+            let differs = before.start.checked_add(shared).filter(|at| *at <= before.end)?;
+            let other = self.keys.get(differs..before.end)?.first();
+            // Keys go up, and share what they can.
+            if suffix.first() <= other || shared + length > mst::KEY_BYTES_MAX {
+                return None;
+            }
+            let start = self.keys.len();
+            self.keys.extend_from_within(before.start..differs);
+            self.keys.extend_from_slice(suffix);
+            before = start..self.keys.len();
+            let right = match rest.split_first_chunk() {
+                Some((&NO_RIGHT, behind)) => {
+                    rest = behind;
+                    None
+                }
+                _ => Some(take_digest(&mut rest, RIGHT_HEAD)?),
+            };
+            let value = take_digest(&mut rest, VALUE_HEAD)?;
+            let (end, shared) = (u32::try_from(before.end - keys).ok()?, shared as u32);
+            self.entries.push(Entry { end, shared, value, right });
+        }
+        let left = match rest {
+            b"\x61l\xf6" => None,
+            _ => Some(take_digest(&mut rest, LEFT_HEAD).filter(|_| rest.is_empty())?),
+        };
+        self.nodes.last_mut()?.left = left;
+        Some(())
+    }
+
     /// Adds a node that is elsewhere; its number.
     pub(super) fn add(&mut self, node: &View<'_>) -> usize {
         let (keys, entries) = (self.keys.len(), self.entries.len());
@@ -265,7 +293,109 @@ impl Grove {
     }
 }
 
+/// Takes a head of this major type, in its shortest form: its value.
+fn take_head(rest: &mut &[u8], major: u8) -> Option<usize> {
+    let (first, behind) = rest.split_first()?;
+    let low = first.checked_sub(major << 5)?;
+    let (value, behind) = match low {
+        0..24 => (usize::from(low), behind),
+        24 => {
+            let (value, behind) = behind.split_first()?;
+            (usize::from(*value).checked_sub(24)? + 24, behind)
+        }
+        25 => {
+            let (value, behind) = behind.split_first_chunk()?;
+            let value = usize::from(u16::from_be_bytes(*value));
+            (value.checked_sub(0x100)? + 0x100, behind)
+        }
+        _ => return None,
+    };
+    *rest = behind;
+    Some(value)
+}
+
+/// Takes a link that stands behind these bytes.
+fn take_digest(rest: &mut &[u8], head: [u8; 11]) -> Option<Digest> {
+    let (digest, behind) = rest.strip_prefix(&head)?.split_first_chunk()?;
+    *rest = behind;
+    Some(*digest)
+}
+
 /// How many bytes two keys begin with alike.
 fn shared(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    let same = |(a, b): &(&[u8; 8], &[u8; 8])| a == b;
+    let words = a.as_chunks().0.iter().zip(b.as_chunks().0).take_while(same).count();
+    let rest = a.iter().zip(b).skip(8 * words);
+    8 * words + rest.take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The block of a node with these keys, and a link behind each of which the number is odd.
+    fn block(keys: &std::collections::BTreeSet<Vec<u8>>, left: Option<Digest>) -> Vec<u8> {
+        let mut grove = Grove::default();
+        grove.begin();
+        for (at, key) in (0u8..).zip(keys) {
+            grove.push(key, [at; 32], (at % 2 == 1).then_some([!at; 32])).unwrap();
+        }
+        *grove.slot_mut(0, 0).unwrap() = left;
+        let mut block = Vec::new();
+        grove.view(0).unwrap().put(&mut block);
+        block
+    }
+
+    /// What the room of the protocol reads of a block, if it would be made again as it is.
+    fn as_the_protocol_reads(block: &[u8]) -> Option<Grove> {
+        let mut grove = Grove::default();
+        grove.begin();
+        let mut usual = true;
+        let parsed = mst::Node::read(block, &mut mst::Key::default(), |key, entry| {
+            match (write::digest(&entry.value), write::digest_if(entry.right)) {
+                (Some(value), Some(right)) => usual &= grove.push(key, value, right).is_some(),
+                _ => usual = false,
+            }
+        });
+        *grove.slot_mut(0, 0)? = write::digest_if(parsed.ok().filter(|_| usual)?.left)?;
+        let mut again = Vec::new();
+        grove.view(0)?.put(&mut again);
+        (again == block).then_some(grove)
+    }
+
+    fn is_read_as_the_protocol_does(block: &[u8]) -> bool {
+        let mut grove = Grove::default();
+        let read = grove.read(block).and_then(|()| grove.view(0));
+        let wanted = as_the_protocol_reads(block);
+        assert_eq!(read, wanted.as_ref().and_then(|wanted| wanted.view(0)), "{block:02x?}");
+        wanted.is_some()
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_is_read_as_the_protocol_does(
+            keys in prop::collection::btree_set(prop::collection::vec(b'a'..b'd', 1..40), 0..30),
+            left in prop::option::of(any::<[u8; 32]>()),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u32), 40),
+        ) {
+            let block = block(&keys, left);
+            prop_assert!(is_read_as_the_protocol_does(&block));
+            for (at, bit) in flips {
+                let mut other = block.clone();
+                other[at.index(block.len())] ^= 1 << bit;
+                is_read_as_the_protocol_does(&other);
+                is_read_as_the_protocol_does(&block[..at.index(block.len())]);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_as_long_as_they_may_be_are_read_and_no_longer_ones() {
+        let key = |length| [vec![b'k'; length]].into();
+        let block = |length| block(&key(length), None);
+        assert!(is_read_as_the_protocol_does(&block(mst::KEY_BYTES_MAX)));
+        assert!(!is_read_as_the_protocol_does(&block(mst::KEY_BYTES_MAX + 1)));
+    }
 }
