@@ -7,6 +7,7 @@ mod take;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use archive::{Error, Fsync, Options, Outcome, Usage, Writer};
 use cli::units::{Bytes, Span};
@@ -86,6 +87,10 @@ struct Args {
     common: Common,
 }
 
+/// While input comes without a pause, a frame waits no longer than this before it is written, and so
+/// before a deletion counts.
+const WAIT_MAX: Duration = Duration::from_micros(300);
+
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum When {
     /// At every mark
@@ -131,6 +136,7 @@ archive-cat old/ | archive-pack --out new/ --level 19 --seal --json";
             writer,
             refusals: Refusals::new(cli, self.unproved, &self.take),
             room: Room::new(&self.out, self.min_free, self.segment_bytes.0),
+            waits_since: None,
             told: 0,
         };
         pack.tell();
@@ -180,6 +186,8 @@ struct Pack<'c> {
     meter: Meter<'c>,
     refusals: Refusals<'c>,
     room: Room,
+    /// When the first frame came in that may not be written yet.
+    waits_since: Option<Instant>,
     /// How many places that are damaged were told of.
     told: usize,
 }
@@ -196,8 +204,9 @@ impl Pack<'_> {
     fn run(&mut self, inputs: &Inputs) -> anyhow::Result<()> {
         let mut input = inputs.open(self.cli)?;
         loop {
-            if input.idle()? {
+            if self.has_waited() || input.idle()? {
                 self.writer.flush()?;
+                self.waits_since = None;
                 self.tell();
                 self.meter.written(&self.writer);
             }
@@ -221,13 +230,21 @@ impl Pack<'_> {
         }
     }
 
+    fn has_waited(&self) -> bool {
+        self.waits_since.is_some_and(|since| since.elapsed() >= WAIT_MAX)
+    }
+
     fn put(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
         // A repository that was not proved would have records gone that are there.
         let is_judged = matches!(frame.header.kind, Kind::EVENT | Kind::REPO);
         if is_judged && !self.refusals.takes(frame) {
             return Ok(());
         }
-        match self.writer.put(frame)? {
+        let outcome = self.writer.put(frame)?;
+        if outcome != Outcome::Duplicate {
+            self.waits_since.get_or_insert_with(Instant::now);
+        }
+        match outcome {
             Outcome::Stored(_) => self.meter.stored(frame, &self.writer),
             Outcome::Duplicate => self.meter.duplicate(),
             Outcome::Control if frame.header.kind == Kind::MARK => self.meter.written(&self.writer),

@@ -49,3 +49,20 @@ fn a_disk_that_is_nearly_full_stops_it_loudly_and_loses_nothing() {
     assert_eq!(again.code, Some(0), "{again:?}");
     assert_eq!(contents(dir.path()), numbered(&events));
 }
+
+/// Events of a file come without a pause; in batches of 256 KiB, as they are written when they are
+/// full, the first of each would wait for milliseconds, and a deletion for as long until it counts.
+#[test]
+fn what_came_is_written_soon_although_more_comes_without_a_pause() {
+    let events = capture(2000);
+    let dir = tempfile::tempdir().unwrap();
+    let (input, archive) = (dir.path().join("events.frames"), dir.path().join("archive"));
+    std::fs::write(&input, stream(&events)).unwrap();
+    let done = pack(&archive, &[input.to_str().unwrap()], b"");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let log = std::fs::read(archive.join("log-00000000.wal")).unwrap();
+    // What each batch begins with.
+    let batches = log[160..].windows(8).filter(|bytes| *bytes == &log[24..32]).count();
+    let marks = 2000 / MARK_EVERY;
+    assert!(batches > marks + 3 * (log.len() >> 18), "{batches} in {} bytes", log.len());
+}
