@@ -9,6 +9,9 @@ use table::WordsMut;
 
 use crate::Error;
 
+/// Room that is taken before it is needed is no more than this share of what is free: a 64th.
+const PLENTY: u64 = 64;
+
 /// Creates a file that must not be there yet.
 pub(crate) fn create(path: &Path) -> Result<File, Error> {
     fault()
@@ -67,6 +70,28 @@ pub(crate) fn write_at(file: &File, path: &Path, offset: u64, bytes: &[u8]) -> R
     fault()
         .and_then(|()| file.write_all_at(bytes, offset))
         .map_err(|source| Error::io(path, "write", source))
+}
+
+/// Takes room behind a file's end where there is plenty and the system can. Of what is left on a disk
+/// that is nearly full others may need each page, so there who writes takes no more than they write.
+pub(crate) fn take_room_behind(file: &File, start: u64, bytes: u64) {
+    let keep = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let is_plenty = nix::sys::statvfs::fstatvfs(file).is_ok_and(|disk| {
+        #[allow(clippy::useless_conversion, reason = "other systems count blocks in 32 bits")]
+        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+        free / PLENTY >= bytes
+    });
+    if let (true, Ok(start), Ok(bytes)) = (is_plenty, i64::try_from(start), i64::try_from(bytes)) {
+        let _ = nix::fcntl::fallocate(file, keep, start, bytes);
+    }
+}
+
+/// Gives back the room behind the end of a file, which has this many bytes: none of them is cut off.
+pub(crate) fn give_room_back(file: &File, path: &Path, bytes: u64) -> Result<(), Error> {
+    if len(file, path)? == bytes {
+        file.set_len(bytes).map_err(|source| Error::io(path, "give room back", source))?;
+    }
+    Ok(())
 }
 
 /// Makes a file's bytes durable.
