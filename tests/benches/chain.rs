@@ -31,6 +31,10 @@ use crate::streams::Streams;
 const ROUNDS: usize = 5;
 
 fn main() {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|arg| arg == live::PEER) {
+        return live::peer(args.next().expect("a folder").as_ref());
+    }
     let streams = Streams::make();
     println!("Sovereign: what the chain costs on this machine");
     println!("{}", e2e::machine());

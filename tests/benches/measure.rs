@@ -26,6 +26,10 @@ impl Spread {
         self.0.insert(at, figure);
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn median(&self) -> f64 {
         self.at(0.5)
     }
