@@ -11,6 +11,7 @@ use frame::{Frame, Header, HostId, Item, Kind, Tag};
 use crate::{Error, Found, Fsync, Options, Outcome, Query, Reader, Totals, Writer};
 
 mod archive;
+mod compact;
 mod crash;
 mod damage;
 mod find;

@@ -5,7 +5,8 @@
 //! account keeps its number, its head and its status however long it is silent. What can't be made of
 //! the segments again, because those are gone, is put into `kept-SEGMENT-00.run` before the tables are
 //! removed: records as in [`super::account`], one an account, without leaves, as far as marks cover
-//! them. SEGMENT is the first that is left.
+//! them. SEGMENT is the first that is left. The notes are as in [`super::leaf`]: the largest receive time
+//! of what was dropped; without it in files of earlier versions.
 
 use crate::derived::account::{self, ACCOUNTS, Pending, Record, settle};
 use crate::derived::leaf::LeafNotes;
@@ -66,6 +67,13 @@ pub(crate) fn write(folder: &Folder) -> Result<(), Error> {
     if runs.len() == before {
         return Ok(());
     }
+    let begin = make::begin_of(folder, first)?;
+    let seconds = match &begin {
+        Some(begin) if begin.seconds_before > 0 => begin.seconds_before,
+        _ => runs.iter().take(before).map(|old| LeafNotes::of(old).seconds).max().unwrap_or(0),
+    };
+    // What a table says may be of segments that are left, too: they are gone through again.
+    let last = begin.map_or(u64::MAX, |begin| begin.event.saturating_sub(1));
     let settled = make::settled(folder)?;
     let mut pending = Pending::default();
     for run in &runs {
@@ -77,10 +85,11 @@ pub(crate) fn write(folder: &Folder) -> Result<(), Error> {
         let records: Vec<Record> = of_key.iter().filter_map(|bytes| Record::read(bytes)).collect();
         let settled = settle(&records, &pending).into_iter().find(|record| record.settled);
         if let Some(record) = settled {
-            new.push(&Record { leaf: None, ..record }.to_bytes())?;
+            new.push(&Record { leaf: None, n: record.n.min(last), ..record }.to_bytes())?;
         }
     }
-    new.finish(&Place { segment: first, ..Place::default() }, &[])?;
+    let notes = LeafNotes { seconds_before: seconds, seconds, ..LeafNotes::default() };
+    new.finish(&Place { segment: first, level: 0, notes: notes.to_notes() }, &[])?;
     folder.sync()?;
     remove(folder, old.into_iter().filter(|segment| *segment != first))
 }
@@ -115,7 +124,7 @@ pub(crate) fn said(folder: &Folder) -> Result<Said, Error> {
 /// Where the first segment begins that there are leaves of: its accounts get other numbers.
 pub(crate) fn notes(folder: &Folder) -> Result<Option<LeafNotes>, Error> {
     let Some(run) = open(folder)? else { return Ok(None) };
-    let mut notes = LeafNotes::default();
+    let mut notes = LeafNotes { first: 0, event: 0, ..LeafNotes::of(&run) };
     each(&run, |record| {
         notes.accounts = notes.accounts.max(record.account.saturating_add(1));
     })?;

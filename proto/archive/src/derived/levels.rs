@@ -96,7 +96,9 @@ impl Files {
     pub(crate) fn cover(&self, kind: Kind, segments: &[u32]) -> Cover {
         let mut cover = Cover::default();
         let mut covered = None;
-        let first = segments.first().copied().unwrap_or(0);
+        // Behind a retention there may be none yet that has tables.
+        let with_leaves = || self.of(Kind::Leaves).next().map(|(segment, _)| segment);
+        let first = segments.first().copied().or_else(with_leaves).unwrap_or(u32::MAX);
         let is_dropped = |at: &At| kind == Kind::Accounts && window(at.0, at.1).1 < first;
         let dropped: Vec<u32> = self.of(kind).filter(is_dropped).map(|at| at.0).collect();
         for segment in dropped.iter().chain(segments) {

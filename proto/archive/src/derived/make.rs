@@ -103,6 +103,22 @@ pub(crate) fn sealed_before(folder: &Folder, number: u32) -> Result<Vec<u32>, Er
     Ok(list.filter(|(at, is)| *at < number && is.segment).map(|(at, _)| at).collect())
 }
 
+/// The notes of a segment's leaves, as far as its file or the segment itself tells them.
+pub(crate) fn begin_of(folder: &Folder, segment: u32) -> Result<Option<LeafNotes>, Error> {
+    match levels::open(folder, Kind::Leaves, (segment, 0)) {
+        Ok(run) => return Ok(Some(LeafNotes::of(&run))),
+        Err(Error::Damaged(_)) => {}
+        Err(error) if error.is_gone() => {}
+        Err(error) => return Err(error),
+    }
+    match Segment::open(&folder.segment(segment), segment) {
+        Ok(opened) => Ok(Some(LeafNotes { event: opened.contents.first, ..LeafNotes::default() })),
+        Err(Error::Damaged(_)) => Ok(None),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The notes of the last file of leaves below a segment, with where its leaves end in place of where
 /// they begin.
 pub(crate) fn notes_before(

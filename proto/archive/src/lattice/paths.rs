@@ -1,15 +1,21 @@
-//! Which paths had records that are gone, whatever event put them there.
+//! Which paths had records that are gone, and which accounts are deleted, whatever events of them there
+//! are.
 
 use std::collections::{HashMap, HashSet};
 
 use atproto::event::Event;
 
 use crate::Error;
-use crate::derived::draft;
+use crate::derived::account::Status;
+use crate::derived::draft::{self, Known as _};
+use crate::derived::earlier::Earlier;
 use crate::derived::find::Finder;
 use crate::derived::leaf::{CREATE, DELETE, Leaf, UPDATE};
+use crate::derived::levels::Files;
+use crate::derived::name;
 use crate::folder::Folder;
 use crate::lattice::read::There;
+use crate::lattice::{event_of, status_of};
 use crate::manifest::Manifest;
 
 /// What sealed segments say of paths.
@@ -20,6 +26,8 @@ pub(crate) struct PathsGone {
     there: Option<There>,
     /// The leaves of the last segments, which have no tables, by path.
     last: HashMap<[u8; 8], Vec<u64>>,
+    /// What tables say of accounts, those of dropped segments included.
+    accounts: Earlier,
 }
 
 impl PathsGone {
@@ -27,12 +35,13 @@ impl PathsGone {
     pub(crate) fn open(folder: &Folder, segments: Vec<u32>) -> Result<PathsGone, Error> {
         let key = Manifest::read(folder)?.map(|manifest| manifest.key);
         let key = key.ok_or_else(|| Error::NoArchive { path: folder.path().to_owned() })?;
+        let accounts = Earlier::open(folder, &Files::list(folder)?, &segments)?;
         let mut finder = Finder::open(folder, key, segments)?;
         let mut last: HashMap<[u8; 8], Vec<u64>> = HashMap::new();
         finder.leaves_without_tables(|number, leaf| {
             last.entry(leaf.path).or_default().push(number);
         })?;
-        Ok(PathsGone { key, finder, there: There::open(folder)?, last })
+        Ok(PathsGone { key, finder, there: There::open(folder)?, last, accounts })
     }
 
     /// Those of an event.
@@ -46,6 +55,14 @@ impl PathsGone {
             }
         }
         Ok(gone)
+    }
+
+    /// The event that says that an account is deleted, if that is the last word on it.
+    pub(crate) fn deleted_by(&mut self, did: &str) -> Result<Option<u64>, Error> {
+        let account = self.accounts.account(&name(&self.key, did, ""))?;
+        let Some(((account, _), there)) = account.zip(self.there.as_mut()) else { return Ok(None) };
+        let word = there.word(account)?;
+        Ok((status_of(word) == Some(Status::Deleted)).then(|| event_of(word)))
     }
 
     /// Whether a proved event deleted or replaced what was under a path, or a whole repository lacks it.

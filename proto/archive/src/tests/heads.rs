@@ -317,3 +317,31 @@ fn what_was_said_of_an_account_outlives_its_segments() {
     assert_eq!(known.status, Some(Status::Active));
     assert!(!crate::Lattice::open(dir.path()).unwrap().fate(700).unwrap().is_away());
 }
+
+/// A table that covers dropped segments and others tells of both; what is known of the others is not to be
+/// older than their own events.
+#[test]
+fn what_a_table_says_of_dropped_segments_is_no_word_of_a_later_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { keep_bytes: Some(1), ..small() };
+    let silent = did(9);
+    let mut stream = Stream::new();
+    for seq in 1..=1285 {
+        match seq {
+            700 => add(&mut stream, PDS, seq, &account(&silent, seq, Some("deactivated")), true),
+            1200 => stream.event(PDS.0, 9, seq, 0),
+            _ => stream.event(PDS.0, (seq % 5) as u8, seq, 0),
+        }
+        if seq % 9 == 0 {
+            stream.mark(PDS.0, seq);
+        }
+    }
+    pack(dir.path(), options, &stream, false).unwrap();
+    assert_eq!(read_all(dir.path())[0].n, Some(1120));
+    let acct = files(dir.path(), "acct");
+    assert!(acct.last().unwrap().ends_with("acct-00000064-03.run"), "{acct:?}");
+    std::fs::remove_file(dir.path().join("lattice")).unwrap();
+    Writer::open(dir.path(), options).unwrap().finish(false).unwrap();
+    assert!(crate::Lattice::open(dir.path()).unwrap().fate(1199).unwrap().is_away());
+    assert_eq!(crate::differences(dir.path()).unwrap(), []);
+}
