@@ -67,12 +67,9 @@ archive-compact archive/ --grace 72h --json";
         for damage in &done.damage {
             cli.warn(format_args!("{damage}; this segment is as it was"));
         }
-        let mut gone = Gone::open(&self.dir, before)?;
-        let left = match done.damage.is_empty() {
-            true => archive::unforgotten(&self.dir, &mut gone)?,
-            false => 0,
-        };
         let mut rejected = 0;
+        // Deletions that came meanwhile count for these.
+        let mut gone = Gone::open(&self.dir, before)?;
         for path in &self.rejects {
             rejected += rejects::rewrite(path, &mut gone)
                 .with_context(|| format!("--rejects {}", path.display()))?;
@@ -89,7 +86,7 @@ archive-compact archive/ --grace 72h --json";
             });
             cli::print(&format!("{object}\n"))?;
         }
-        match (done.damage.len(), left) {
+        match (done.damage.len(), done.left) {
             (0, 0) => Ok(()),
             (0, left) => bail!("{}: {left} events still have what is gone", self.dir.display()),
             _ => bail!("{}: not all segments could be read (above)", self.dir.display()),

@@ -74,7 +74,7 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
         syncer: Syncer::new(),
         folder,
         options,
-        _lock: lock,
+        lock,
         key,
         hosts,
         input: HashMap::new(),

@@ -108,7 +108,7 @@ pub struct Writer {
     // Dropped in this order: the lock goes when nobody seals or syncs any more.
     pub(crate) sealer: Sealer,
     pub(crate) syncer: Syncer,
-    pub(crate) _lock: WriterLock,
+    pub(crate) lock: WriterLock,
     pub(crate) folder: Folder,
     pub(crate) options: Options,
     pub(crate) key: Key,
@@ -177,7 +177,12 @@ impl Writer {
     ///
     /// # Errors
     /// Of the disk, or [`Error::Stopped`] if one was met before.
-    pub fn finish(mut self, seal: bool) -> Result<Totals, Error> {
+    pub fn finish(self, seal: bool) -> Result<Totals, Error> {
+        self.finish_locked(seal).map(|(totals, _)| totals)
+    }
+
+    /// The same for one who goes on with the archive: nobody else can write it in between.
+    pub(crate) fn finish_locked(mut self, seal: bool) -> Result<(Totals, WriterLock), Error> {
         self.check()?;
         self.write_batch(0)?;
         if seal && self.log.events() > 0 {
@@ -185,7 +190,7 @@ impl Writer {
         }
         self.guard(|writer| writer.close_log().and_then(|()| writer.sealer.drain()))?;
         self.guard(|writer| writer.live.as_ref().map_or(Ok(()), Live::rest))?;
-        Ok(self.totals)
+        Ok((self.totals, self.lock))
     }
 
     /// What was done so far.

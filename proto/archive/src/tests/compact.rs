@@ -86,3 +86,44 @@ fn refused_frames_of_an_account_that_was_dropped_whole_are_forgotten() {
     assert_eq!(left(3 * SECOND_NS), None);
     assert!(left(1000 * SECOND_NS).is_some_and(|left| left.len() < body.len()));
 }
+
+/// Who waits for the lock gets it when all is done and proved, and not once the log is sealed.
+#[test]
+fn nobody_writes_between_the_sealing_of_the_log_and_the_proof() {
+    let (did, body) = recorded();
+    let mut stream = Stream::new();
+    for seq in 1..30 {
+        add(&mut stream, PDS, seq, &event((seq % 5) as u8, seq, 0), true);
+    }
+    add(&mut stream, PDS, 30, &body, true);
+    add(&mut stream, PDS, 31, &account(&did, 31, Some("deleted")), true);
+    for round in 0..20 {
+        let copied = tempfile::tempdir().unwrap();
+        pack(copied.path(), small(), &stream, false).unwrap();
+        let folder = crate::folder::Folder::new(copied.path());
+        let taken = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let take = || crate::lock::WriterLock::take(&folder);
+                while take().is_ok() {}
+                loop {
+                    if let Ok(lock) = take() {
+                        let mut gone = crate::Gone::open(copied.path(), u64::MAX).unwrap();
+                        let left = crate::unforgotten(copied.path(), &mut gone).unwrap();
+                        drop(lock);
+                        return left;
+                    }
+                }
+            });
+            let compacted = loop {
+                match compact(copied.path(), small(), u64::MAX) {
+                    // The other one had it first.
+                    Err(Error::Locked { .. }) if !waiting.is_finished() => {}
+                    other => break other,
+                }
+            };
+            assert_eq!(compacted.unwrap().left, 0);
+            waiting.join().unwrap()
+        });
+        assert_eq!(taken, 0, "round {round}");
+    }
+}
