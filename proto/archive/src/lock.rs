@@ -15,6 +15,10 @@ const REPAIR_WAIT: Duration = Duration::from_secs(60);
 /// How often it looks.
 const REPAIR_LOOK: Duration = Duration::from_millis(10);
 
+/// How often a writer tries again to have its lock, and the pause before: readers ask who has it.
+const TRIES: u32 = 50;
+const TRY_EVERY: Duration = Duration::from_millis(2);
+
 /// A lock that is let go of in so many words: a process that is being started at this moment has the
 /// descriptor too, until it runs its program.
 #[derive(Debug)]
@@ -38,7 +42,15 @@ impl WriterLock {
     pub(crate) fn take(folder: &Folder) -> Result<WriterLock, Error> {
         let path = folder.lock();
         let mut file = open(&path)?;
-        match file.try_lock() {
+        let mut tried = file.try_lock();
+        for _ in 0..TRIES {
+            // Who only asked lets go at once.
+            if matches!(tried, Err(TryLockError::WouldBlock)) {
+                std::thread::sleep(TRY_EVERY);
+                tried = file.try_lock();
+            }
+        }
+        match tried {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -51,6 +63,22 @@ impl WriterLock {
         // The pid is for people. A disk too full to hold it is met again at the first write.
         let _ = file.set_len(0).and_then(|()| file.write_all(pid_line().as_bytes()));
         Ok(WriterLock { _held: Held(file) })
+    }
+
+    /// Whether somebody has it. To ask is to hold it for a moment, if nobody has.
+    pub(crate) fn is_held(folder: &Folder) -> Result<bool, Error> {
+        let path = folder.lock();
+        let Ok(file) = File::open(&path) else {
+            return Ok(false);
+        };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                drop(Held(file));
+                Ok(false)
+            }
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(Error::io(&path, "lock", source)),
+        }
     }
 }
 
@@ -125,6 +153,25 @@ mod tests {
         }
         drop(held);
         WriterLock::take(&folder).unwrap();
+    }
+
+    #[test]
+    fn who_asks_whether_there_is_a_writer_turns_none_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        assert!(!WriterLock::is_held(&folder).unwrap());
+        let writer = WriterLock::take(&folder).unwrap();
+        assert!(WriterLock::is_held(&folder).unwrap());
+        drop(writer);
+        let asking = File::open(folder.lock()).unwrap();
+        asking.lock_shared().unwrap();
+        assert!(!WriterLock::is_held(&folder).unwrap());
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| WriterLock::take(&folder).map(drop));
+            std::thread::sleep(Duration::from_millis(5));
+            asking.unlock().unwrap();
+            writer.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -19,12 +19,15 @@ use crate::lattice::head::{Field, Head};
 use crate::lattice::keep;
 use crate::lattice::open::{OpenLeaves, open_segments};
 use crate::lattice::{WORD_LEAVES, event_of, status_of};
-use crate::lock::RepairLock;
+use crate::lock::{RepairLock, WriterLock};
 use crate::manifest::Manifest;
 use crate::marks::LOOKS_MAX;
 
 /// How long an event may be in the log before its leaves are in their file, with a writer that runs.
+/// After that it is asked whether there is one.
 const WAIT: Duration = Duration::from_millis(100);
+/// How often that is asked.
+const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// Which records of an archive are gone, and which accounts are away, at the moment of asking.
 #[derive(Debug)]
@@ -213,7 +216,8 @@ impl There {
     }
 
     /// The leaves of an event with the number of the first; `None` if a kill has kept them from being
-    /// made.
+    /// made, or another writer has begun. While the writer that is to make them lives, this waits for
+    /// it: what has become of the event is not known before.
     pub(crate) fn leaves(
         &mut self,
         folder: &Folder,
@@ -225,12 +229,17 @@ impl There {
             if let Some(found) = self.find(folder, n, leaves)? {
                 return Ok(Some(found));
             }
-            let waited = begun.get_or_insert_with(Instant::now).elapsed();
-            if self.given_up == Some(leaves) || waited >= WAIT {
-                self.given_up = Some(leaves);
+            if self.given_up == Some(leaves) || self.head.has_ended() || !self.is_renewed() {
                 return Ok(None);
             }
-            std::thread::yield_now();
+            if begun.get_or_insert_with(Instant::now).elapsed() < WAIT {
+                std::thread::yield_now();
+            } else if WriterLock::is_held(folder)? {
+                std::thread::sleep(ASK_EVERY);
+            } else if self.head.get(Field::Leaves) == leaves {
+                // Nor were they made just before it went.
+                self.given_up = Some(leaves);
+            }
         }
     }
 

@@ -176,6 +176,63 @@ fn a_reader_waits_for_a_writer_that_makes_it() {
     });
 }
 
+/// Between the log and the leaves: an event of which is not known what became of it is not shown as if
+/// nothing had, as long as there is who will say.
+#[test]
+fn a_reader_waits_for_leaves_as_long_as_their_writer_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), small()).unwrap();
+    let mut put = |seqs: std::ops::Range<u64>| {
+        for (seq, action) in seqs.zip(["create", "delete"]) {
+            let mut stream = Stream::new();
+            add(&mut stream, PDS, seq, &commit(&did(1), seq, &[(action, path(7))]), true);
+            feed(&mut writer, &stream).unwrap();
+        }
+        writer.flush().unwrap();
+    };
+    put(1..3);
+    let killed = tempfile::tempdir().unwrap();
+    let stopped = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    copy(dir.path(), stopped.path());
+    put(3..5);
+    for ahead in [&killed, &stopped] {
+        let log = "log-00000000.wal";
+        std::fs::copy(dir.path().join(log), ahead.path().join(log)).unwrap();
+    }
+    // In place, as their writer would, and in its order.
+    let go_on = || {
+        use std::os::unix::fs::FileExt as _;
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|it| it.starts_with("leaf-") || it.ends_with(".map") || it == "lattice");
+        names.sort_by_key(|name| name == "lattice");
+        for name in names {
+            let to = std::fs::File::options().write(true).open(stopped.path().join(&name));
+            let bytes = std::fs::read(dir.path().join(&name)).unwrap();
+            to.unwrap().write_all_at(&bytes, 0).unwrap();
+        }
+    };
+    let long = std::time::Duration::from_millis(300);
+    for (dir, is_killed) in [(&killed, true), (&stopped, false)] {
+        let folder = crate::folder::Folder::new(dir.path());
+        let lock = crate::lock::WriterLock::take(&folder).unwrap();
+        let mut lattice = Lattice::open(dir.path()).unwrap();
+        assert!(lattice.fate(0).unwrap().is_gone(0));
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| lattice.fate(2).map(|fate| fate.is_gone(0)));
+            std::thread::sleep(long);
+            assert!(!asked.is_finished());
+            if is_killed {
+                drop(lock);
+            } else {
+                go_on();
+            }
+            assert_eq!(asked.join().unwrap().unwrap(), !is_killed);
+        });
+    }
+}
+
 /// Readers believe the log before it is durable, and what it says with it.
 #[test]
 fn a_deletion_counts_before_the_disk_has_it() {
