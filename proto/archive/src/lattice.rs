@@ -47,8 +47,10 @@
 //! |    7 | settled  | how many leaves the base is for: so many bits its files have            |
 //! |    8 | accounts | and how many accounts                                                   |
 //!
-//! Words from 3 on change under readers, each as a whole; the writer stores `leaves`
-//! after the leaves are in their file and before it sets bits for them.
+//! Words from 3 on change under readers, each as a whole, so each has a check of its own: bits 0 to 47
+//! are what it says, bits 48 to 63 both halves, XORed, of the CRC-32C of that (8 bytes) and the word's
+//! number (1 byte). The writer stores `leaves` after the leaves are in their file and before it sets
+//! bits for them.
 //!
 //! `leaf-SEGMENT.open` begins with 64 bytes and goes on with leaves as [`crate::derived::leaf`] has
 //! them, 28 bytes each, without pages: of the open log as many as `leaves` says.

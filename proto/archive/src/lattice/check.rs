@@ -76,7 +76,7 @@ impl Check {
         let folder = Folder::new(dir);
         let manifest = Manifest::read(&folder)?;
         let Some((there, manifest)) = There::open(&folder)?.zip(manifest) else { return Ok(None) };
-        let leaves = there.head.get(Field::Leaves);
+        let leaves = there.head.get(Field::Leaves)?;
         Ok(Some(Check {
             folder,
             key: manifest.key,
@@ -129,7 +129,7 @@ impl Check {
         }
         let words = self.words_differ(accounts.min(u64::from(NO_ACCOUNT)))?;
         // What was set since this began is not known here.
-        if self.is_damaged || self.there.head.get(Field::Leaves) != self.leaves {
+        if self.is_damaged || self.there.head.get(Field::Leaves)? != self.leaves {
             bits.surplus = None;
             bits.surplus_count = 0;
         }

@@ -23,12 +23,35 @@ pub(crate) enum Field {
     Accounts = 8,
 }
 
+impl Field {
+    const ALL: [Field; 6] =
+        [Field::Ended, Field::Live, Field::Segment, Field::Leaves, Field::Settled, Field::Accounts];
+
+    /// A word that says this.
+    fn word(self, value: u64) -> u64 {
+        let mut bytes = [self as u8; 9];
+        bytes[..8].copy_from_slice(&value.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes);
+        value & VALUE | u64::from(crc as u16 ^ (crc >> 16) as u16) << VALUE_BITS
+    }
+
+    /// What a word says; `None` if it is damaged.
+    fn value(self, word: u64) -> Option<u64> {
+        let value = word & VALUE;
+        (self.word(value) == word).then_some(value)
+    }
+}
+
+/// Bits of a word that changes which say something; those above are their check.
+const VALUE_BITS: u32 = 48;
+const VALUE: u64 = (1 << VALUE_BITS) - 1;
+
 fn bytes_of(base: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&u64::from(base).to_le_bytes());
     bytes.extend_from_slice(&u64::from(crc32c::crc32c(&bytes)).to_le_bytes());
-    bytes.resize(HEAD_BYTES, 0);
+    bytes.extend(Field::ALL.iter().flat_map(|field| field.word(0).to_le_bytes()));
     bytes
 }
 
@@ -56,20 +79,26 @@ impl Head {
         let words = Words::open(file, HEAD_WORDS);
         let words = words.map_err(|source| Error::io(&path, "map", source))?;
         let base = read(&words).map_err(|cause| Damage::at(&path, 0, cause))?;
-        Ok(Some(Head { words, path, base }))
+        let head = Head { words, path, base };
+        Field::ALL.iter().try_for_each(|field| head.get(*field).map(drop))?;
+        Ok(Some(head))
     }
 
-    pub(crate) fn get(&self, field: Field) -> u64 {
-        self.words.get(field as usize)
+    /// What a word says.
+    pub(crate) fn get(&self, field: Field) -> Result<u64, Error> {
+        let at = field as usize;
+        let damaged = || Damage::at(&self.path, at as u64 * 8, Cause::Checksum);
+        Ok(field.value(self.words.get(at)).ok_or_else(damaged)?)
     }
 
-    pub(crate) fn stamp(&self, field: Field) -> u32 {
-        self.get(field) as u32
+    pub(crate) fn stamp(&self, field: Field) -> Result<u32, Error> {
+        Ok(self.get(field)? as u32)
     }
 
-    /// Whether the writer keeps another by now, or is making one.
+    /// Whether the writer keeps another by now, or is making one. A word for it that is damaged is
+    /// none to rely on either.
     pub(crate) fn has_ended(&self) -> bool {
-        self.get(Field::Ended) != 0
+        Field::Ended.value(self.words.get(Field::Ended as usize)) != Some(0)
     }
 }
 
@@ -115,14 +144,15 @@ impl HeadMut {
         Ok(HeadMut { words, path })
     }
 
-    /// The stamp of the live files.
+    /// The stamp of the live files; 0 where that is damaged.
     pub(crate) fn live(&self) -> u32 {
-        self.words.as_words().get(Field::Live as usize) as u32
+        let word = self.words.as_words().get(Field::Live as usize);
+        Field::Live.value(word).unwrap_or(0) as u32
     }
 
     pub(crate) fn set(&mut self, field: Field, value: u64) {
         // The one page has its room since this was opened.
-        let _ = self.words.set(field as usize, value);
+        let _ = self.words.set(field as usize, field.word(value));
     }
 
     pub(crate) fn sync(&self) -> Result<(), Error> {

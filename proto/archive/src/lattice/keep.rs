@@ -218,7 +218,7 @@ impl Keeper {
 
 /// Fails if the base is shorter than it was.
 pub(crate) fn check(folder: &Folder, head: &Head) -> Result<(), Error> {
-    let words = head.get(Field::Settled).div_ceil(WORD_LEAVES);
+    let words = head.get(Field::Settled)?.div_ceil(WORD_LEAVES);
     Array::new(folder, What::Gone, head.base).check(words)?;
-    Array::new(folder, What::Away, head.base).check(head.get(Field::Accounts))
+    Array::new(folder, What::Away, head.base).check(head.get(Field::Accounts)?)
 }

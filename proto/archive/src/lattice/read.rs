@@ -118,7 +118,7 @@ impl Lattice {
             let there = self.there.as_mut().ok_or_else(missing)?;
             let word = there.fate(&self.folder, n)?;
             // Of files that a writer removed meanwhile nothing was seen.
-            if !there.head.has_ended() && there.is_renewed() {
+            if !there.head.has_ended() && there.is_renewed()? {
                 break word;
             }
         };
@@ -169,22 +169,23 @@ impl There {
             return Err(Damage::at(&head.path, 0, Cause::Ended).into());
         }
         keep::check(folder, &head)?;
-        let (base, live) = (head.base, head.stamp(Field::Live));
+        let (base, live) = (head.base, head.stamp(Field::Live)?);
         let (base, live) = (Pair::new(folder, base), Pair::new(folder, live));
         Ok(Some(There { head, base, live, here: None, given_up: None, gone: Vec::new() }))
     }
 
     /// Whether the live files are those of the writer that began last.
-    fn is_renewed(&self) -> bool {
-        self.head.stamp(Field::Live) == self.live.stamp
+    fn is_renewed(&self) -> Result<bool, Error> {
+        Ok(self.head.stamp(Field::Live)? == self.live.stamp)
     }
 
     /// Turns to the live files of a writer that has begun since.
-    fn renew(&mut self, folder: &Folder) {
-        if !self.is_renewed() {
-            self.live = Pair::new(folder, self.head.stamp(Field::Live));
+    fn renew(&mut self, folder: &Folder) -> Result<(), Error> {
+        if !self.is_renewed()? {
+            self.live = Pair::new(folder, self.head.stamp(Field::Live)?);
             self.here = None;
         }
+        Ok(())
     }
 
     /// Whether a leaf's bit is set.
@@ -204,7 +205,7 @@ impl There {
 
     /// Says in `gone` which records of an event are gone; its account's word.
     fn fate(&mut self, folder: &Folder, n: u64) -> Result<u64, Error> {
-        self.renew(folder);
+        self.renew(folder)?;
         self.gone.clear();
         let Some((first, leaves)) = self.leaves(folder, n)? else { return Ok(0) };
         let account = leaves.first().map_or(NO_ACCOUNT, |leaf| leaf.account);
@@ -225,18 +226,18 @@ impl There {
     ) -> Result<Option<(u64, Vec<Leaf>)>, Error> {
         let mut begun: Option<Instant> = None;
         loop {
-            let leaves = self.head.get(Field::Leaves);
+            let leaves = self.head.get(Field::Leaves)?;
             if let Some(found) = self.find(folder, n, leaves)? {
                 return Ok(Some(found));
             }
-            if self.given_up == Some(leaves) || self.head.has_ended() || !self.is_renewed() {
+            if self.given_up == Some(leaves) || self.head.has_ended() || !self.is_renewed()? {
                 return Ok(None);
             }
             if begun.get_or_insert_with(Instant::now).elapsed() < WAIT {
                 std::thread::yield_now();
             } else if WriterLock::is_held(folder)? {
                 std::thread::sleep(ASK_EVERY);
-            } else if self.head.get(Field::Leaves) == leaves {
+            } else if self.head.get(Field::Leaves)? == leaves {
                 // Nor were they made just before it went.
                 self.given_up = Some(leaves);
             }
@@ -254,7 +255,7 @@ impl There {
                 return Ok(Some(found));
             }
             // A log that is still open: it is yet to come.
-            if here.is_open() && n >= here.event && self.head.stamp(Field::Segment) == here.segment
+            if here.is_open() && n >= here.event && self.head.stamp(Field::Segment)? == here.segment
             {
                 return Ok(None);
             }

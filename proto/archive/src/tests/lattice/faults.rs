@@ -284,15 +284,30 @@ fn a_lattice_that_is_begun_anew_is_first_ended_for_good() {
     }
 }
 
+/// Each of its words would have readers look in other files, or never find an end.
 #[test]
-fn a_head_that_tells_of_too_many_leaves_is_none_that_a_check_never_ends_with() {
-    let dir = tempfile::tempdir().unwrap();
-    pack(dir.path(), small(), &mixed(1..40), true).unwrap();
-    let head = dir.path().join("lattice");
-    let mut bytes = std::fs::read(&head).unwrap();
-    bytes[6 * 8 + 7] ^= 0x80;
-    std::fs::write(&head, bytes).unwrap();
-    assert_eq!(differences(dir.path()).unwrap(), []);
+fn a_head_with_a_flipped_bit_is_refused_whichever_it_is_and_made_again() {
+    let good = tempfile::tempdir().unwrap();
+    pack(good.path(), small(), &mixed(1..40), false).unwrap();
+    let head = std::fs::read(good.path().join("lattice")).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = head.clone();
+        bytes[at / 8] ^= 1 << (at % 8);
+        bytes
+    };
+    for at in 0..head.len() * 8 {
+        std::fs::write(good.path().join("lattice"), flipped(at)).unwrap();
+        let refused = Lattice::open(good.path()).and_then(|mut it| it.fate(0).map(drop));
+        assert!(matches!(refused, Err(Error::Damaged(_))), "bit {at}: {refused:?}");
+    }
+    for at in (24 * 8..head.len() * 8).step_by(37) {
+        let dir = tempfile::tempdir().unwrap();
+        copy(good.path(), dir.path());
+        std::fs::write(dir.path().join("lattice"), flipped(at)).unwrap();
+        assert_eq!(differences(dir.path()).unwrap().len(), 1, "bit {at}");
+        pack(dir.path(), small(), &mixed(40..50), false).unwrap();
+        check(dir.path(), "made again");
+    }
 }
 
 /// A kill left a log beside its segment, which can't be read and has others behind it.
@@ -320,7 +335,9 @@ fn what_comes_is_there_whatever_was_on_the_disk_before_it() {
     let dir = tempfile::tempdir().unwrap();
     pack(dir.path(), small(), &mixed(1..45), true).unwrap();
     let head = std::fs::read(dir.path().join("lattice")).unwrap();
-    let number = |at: usize| u64::from_le_bytes(*head[at * 8..].first_chunk().unwrap()) as usize;
+    let word = |at: usize| u64::from_le_bytes(*head[at * 8..].first_chunk().unwrap());
+    // Above are checks.
+    let number = |at: usize| (word(at) & ((1 << 48) - 1)) as usize;
     let (settled, accounts) = (number(7), number(8));
     for (kind, at) in [("gone-", settled / 8), ("away-", accounts * 8)] {
         let path = &maps(dir.path(), kind)[0];
