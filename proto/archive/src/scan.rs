@@ -59,6 +59,9 @@ enum Current {
     Log(Log),
 }
 
+/// The numbers of a source, and what is to be gone through of it.
+type Opened = (Range<u64>, Result<Option<Current>, Error>);
+
 /// What a source gives next; what it borrows is fetched afterwards.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
@@ -212,45 +215,18 @@ impl<'r> Scan<'r> {
             self.expected = None;
             return Ok(());
         }
-        let numbers;
         let opened = match source {
             Source::Segment { number } => {
                 let number = *number;
-                let path = self.reader.folder.segment(number);
-                let segment = match Segment::open(&path, number) {
-                    Ok(segment) => segment,
-                    Err(error) => return self.cannot_read(error),
-                };
-                numbers = segment.contents.first..segment.contents.end();
-                if numbers.end <= self.query.from {
-                    Ok(None)
-                } else {
-                    let since = (!self.begun).then_some(self.query.since_ns);
-                    let (group, hosts) = self.reader.group_and_hosts()?;
-                    Replay::open(number, group, &self.query, since, hosts, &mut self.marks, then)
-                        .map_err(|error| match error.is_gone() {
-                            true => Damage::at(&path, 0, Cause::Gone).into(),
-                            false => error,
-                        })
-                        .map(|replay| {
-                            replay.map(|mut replay| {
-                                only.iter().for_each(|only| replay.only(only));
-                                Current::Segment(Box::new(replay))
-                            })
-                        })
-                }
+                self.open_segment(number, only.as_deref(), then)
             }
             Source::Log { path, file, len, .. } => {
-                let image = match LogImage::read_file(file, path, *len) {
-                    Ok(image) => image,
-                    Err(error) => return self.cannot_read(error),
-                };
-                let first = image.head.first;
-                numbers = first..first.saturating_add(u64::from(image.next_ordinal()));
-                let (query, hosts) = (&self.query, &mut self.reader.hosts);
-                Log::open(image, query, hosts, &mut self.marks, &mut self.damage)
-                    .map(|log| Some(Current::Log(log)))
+                LogImage::read_file(file, path, *len).map(|image| self.open_log(image))
             }
+        };
+        let (numbers, opened) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.cannot_read(error),
         };
         self.follow_on(&numbers);
         match opened {
@@ -263,6 +239,42 @@ impl<'r> Scan<'r> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// The numbers of a segment, and what is to be gone through of it.
+    fn open_segment(
+        &mut self,
+        number: u32,
+        only: Option<&[u32]>,
+        then: Vec<u32>,
+    ) -> Result<Opened, Error> {
+        let path = self.reader.folder.segment(number);
+        let segment = Segment::open(&path, number)?;
+        let numbers = segment.contents.first..segment.contents.end();
+        if numbers.end <= self.query.from {
+            return Ok((numbers, Ok(None)));
+        }
+        let since = (!self.begun).then_some(self.query.since_ns);
+        let (group, hosts) = self.reader.group_and_hosts()?;
+        let replay = Replay::open(number, group, &self.query, since, hosts, &mut self.marks, then);
+        let current = |mut replay: Replay| {
+            only.iter().for_each(|only| replay.only(only));
+            Current::Segment(Box::new(replay))
+        };
+        let opened = match replay {
+            Err(error) if error.is_gone() => Err(Damage::at(&path, 0, Cause::Gone).into()),
+            other => other.map(|replay| replay.map(current)),
+        };
+        Ok((numbers, opened))
+    }
+
+    /// The same of a log.
+    fn open_log(&mut self, image: LogImage) -> Opened {
+        let first = image.head.first;
+        let numbers = first..first.saturating_add(u64::from(image.next_ordinal()));
+        let (query, hosts) = (&self.query, &mut self.reader.hosts);
+        let log = Log::open(image, query, hosts, &mut self.marks, &mut self.damage);
+        (numbers, log.map(|log| Some(Current::Log(log))))
     }
 
     /// Keeps damage for when it is known which numbers are missing. What was dropped since the sources were

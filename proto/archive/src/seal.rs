@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use atproto::identity::Key;
+use frame::Frame;
 
 use crate::codec::{Base, Encoder, Given, hash};
 use crate::content::{self, Identity};
@@ -137,8 +138,8 @@ impl Gathered {
         image.visit(&mut all, |entry| {
             match entry {
                 Entry::Event { host, frame, at, .. } => {
-                    let did = content::did(frame.body());
                     let next = accounts.len() as u32;
+                    let did = content::did(frame.body());
                     let account = match accounts.get(did) {
                         Some(account) => *account,
                         None => *accounts.entry(did.into()).or_insert(next),
@@ -146,17 +147,7 @@ impl Gathered {
                     if account == next {
                         gathered.dids.push(did.into());
                     }
-                    let start = gathered.sections.len();
-                    put_kept(&mut gathered.sections, &frame);
-                    gathered.places.push((at, start..gathered.sections.len()));
-                    gathered.rows.push(Row {
-                        account: Some(account),
-                        host: used.number(host),
-                        epoch: frame.header.epoch,
-                        seq: frame.header.seq,
-                        time_ns: frame.header.time_ns,
-                        flags: frame.header.flags,
-                    });
+                    gathered.event(account, used.number(host), &frame, at);
                 }
                 Entry::Note { before, host, frame, .. } => {
                     let host = host.map(|host| used.number(host));
@@ -189,6 +180,21 @@ impl Gathered {
             gathered.identify(image, key)?;
         }
         Ok(gathered)
+    }
+
+    fn event(&mut self, account: u32, host: u32, frame: &Frame<'_>, at: Range<usize>) {
+        let start = self.sections.len();
+        put_kept(&mut self.sections, frame);
+        self.places.push((at, start..self.sections.len()));
+        let header = &frame.header;
+        self.rows.push(Row {
+            account: Some(account),
+            host,
+            epoch: header.epoch,
+            seq: header.seq,
+            time_ns: header.time_ns,
+            flags: header.flags,
+        });
     }
 
     fn identify(&mut self, image: &LogImage, key: &Key) -> Result<(), Error> {
