@@ -27,6 +27,8 @@ mod calls;
 mod kill;
 // The archive's own promises: kills, flipped bits, old archives written anew.
 mod archive;
+// Many segments and few open files.
+mod limits;
 // What the README does with an archive by other people's tools.
 mod recipes;
 // Accounts that move between hosts, sleep, and come back.

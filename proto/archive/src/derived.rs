@@ -10,7 +10,8 @@
 //! Reading order: [`run`] (a file of records), [`leaf`] and [`account`] (the records), [`draft`] (making
 //! them of events), [`levels`] (which files cover which segments), [`make`] (writing and merging),
 //! [`earlier`] and [`leaves`] (what is looked up in them while more are made), [`live`] (the open log),
-//! [`find`] (finding events by them), [`kept`] (what outlives dropped segments).
+//! [`find`] (finding events by them), [`kept`] (what outlives dropped segments), [`whole`] (what is
+//! missing or damaged).
 
 pub(crate) mod account;
 pub(crate) mod draft;
@@ -23,6 +24,7 @@ pub(crate) mod levels;
 pub(crate) mod live;
 pub(crate) mod make;
 pub(crate) mod run;
+pub(crate) mod whole;
 
 /// What an account, or a path of one, is called in these files: the first half of SHA-256 over the
 /// archive's key, the DID, a zero byte and the path (nothing for an account). The key is nobody's to

@@ -81,6 +81,7 @@
 
 mod array;
 mod check;
+mod files;
 mod head;
 mod keep;
 pub(crate) mod open;
@@ -90,6 +91,8 @@ mod read;
 pub use check::differences;
 pub use read::{Fate, Lattice};
 
+#[cfg(test)]
+pub(crate) use check::held_paths;
 pub(crate) use keep::{Keeper, Said};
 pub(crate) use open::OpenFile;
 pub(crate) use paths::PathsGone;

@@ -117,7 +117,7 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
     if !forgotten.is_empty() {
         forgotten.write()?;
     }
-    let derived = crate::derived::make::damaged(&folder)?;
+    let derived = crate::derived::whole::damaged(&folder)?;
     // What holds stays: it knows of deletions in segments that can't be read any more.
     let again = !derived.is_empty() || !crate::lattice::differences(dir)?.is_empty();
     let writer = recover(dir, Options::default(), again)?;

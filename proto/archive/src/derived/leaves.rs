@@ -9,6 +9,10 @@ use crate::derived::run::Run;
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
 
+/// So many files are open at most: a process may have 65,530 mappings, unless it is told otherwise, and
+/// an archive more segments.
+pub(crate) const OPEN_MAX: usize = if cfg!(test) { 8 } else { 1024 };
+
 /// Files of leaves, opened as they are needed.
 #[derive(Debug)]
 pub(crate) struct Leaves {
@@ -16,18 +20,23 @@ pub(crate) struct Leaves {
     /// In order.
     segments: Vec<u32>,
     runs: BTreeMap<u32, Run>,
+    /// Of all that were opened so far, so that halving opens none again.
+    notes: BTreeMap<u32, LeafNotes>,
     reads: u64,
 }
 
 impl Leaves {
     /// Those of these segments, which have them.
     pub(crate) fn new(folder: &Folder, segments: Vec<u32>) -> Leaves {
-        Leaves { folder: folder.clone(), segments, runs: BTreeMap::new(), reads: 0 }
+        let (runs, notes) = (BTreeMap::new(), BTreeMap::new());
+        Leaves { folder: folder.clone(), segments, runs, notes, reads: 0 }
     }
 
     /// Goes on with other segments.
     pub(crate) fn renew(&mut self, segments: Vec<u32>) {
-        self.runs.retain(|segment, _| segments.binary_search(segment).is_ok());
+        let is_there = |segment: &u32| segments.binary_search(segment).is_ok();
+        self.runs.retain(|segment, _| is_there(segment));
+        self.notes.retain(|segment, _| is_there(segment));
         self.segments = segments;
     }
 
@@ -43,8 +52,13 @@ impl Leaves {
     /// A segment's leaves.
     pub(crate) fn run(&mut self, segment: u32) -> Result<&Run, Error> {
         if !self.runs.contains_key(&segment) {
+            if self.runs.len() >= OPEN_MAX {
+                self.reads = self.reads();
+                self.runs.clear();
+            }
             self.reads += 1;
             let run = levels::open(&self.folder, Kind::Leaves, (segment, 0))?;
+            self.notes.insert(segment, LeafNotes::of(&run));
             self.runs.insert(segment, run);
         }
         let gone = || Damage::at(self.folder.path(), 0, Cause::Gone);
@@ -61,7 +75,11 @@ impl Leaves {
         while low < high {
             let middle = low.midpoint(high);
             let segment = self.segments.get(middle).copied().unwrap_or(0);
-            if holds(LeafNotes::of(self.run(segment)?)) {
+            let notes = match self.notes.get(&segment) {
+                Some(notes) => *notes,
+                None => LeafNotes::of(self.run(segment)?),
+            };
+            if holds(notes) {
                 low = middle + 1;
             } else {
                 high = middle;

@@ -10,6 +10,7 @@ use crate::derived::earlier::Earlier;
 use crate::derived::kept;
 use crate::derived::levels::Files;
 use crate::derived::make::{self, Drafts};
+use crate::derived::whole;
 use crate::folder::Folder;
 use crate::image::LogImage;
 use crate::lattice::{Keeper, OpenFile, open};
@@ -54,9 +55,9 @@ impl Start<'_> {
     pub(crate) fn start(&self, again: bool) -> Result<Started, Error> {
         let kept = if again { None } else { Keeper::resume(self.folder)? };
         if let Some(keeper) = kept {
-            match make::is_whole(self.folder, self.segments).and_then(|whole| match whole {
-                true => self.go_on(keeper).map(Some),
-                false => Ok(None),
+            match whole::missing(self.folder, self.segments).and_then(|missing| match missing {
+                None => self.go_on(keeper).map(Some),
+                Some(_) => Ok(None),
             }) {
                 Err(Error::Damaged(_)) | Ok(None) => {}
                 Ok(Some(started)) => return Ok(started),

@@ -11,7 +11,7 @@ use crate::derived::draft::{Draft, Given, Known};
 use crate::derived::earlier::Earlier;
 use crate::derived::kept;
 use crate::derived::leaf::{LEAVES, LeafNotes, PathLeaf};
-use crate::derived::levels::{self, At, Files, Kind, LEVELS, Part, window};
+use crate::derived::levels::{self, At, Files, Kind, LEVELS, window};
 use crate::derived::run::{self, Cursor, NewRun, Place, Run};
 use crate::error::Damage;
 use crate::folder::Folder;
@@ -443,25 +443,6 @@ pub(crate) fn retain(folder: &Folder, first: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Names the files that are damaged.
-pub(crate) fn damaged(folder: &Folder) -> Result<Vec<Damage>, Error> {
-    let mut damage = Vec::new();
-    match kept::check(folder) {
-        Err(Error::Damaged(found)) => damage.push(found),
-        other => other.map(|_| ())?,
-    }
-    let files = Files::list(folder)?;
-    for kind in Kind::ALL {
-        for at in files.of(kind) {
-            match levels::open(folder, kind, at).and_then(|run| run.check()) {
-                Err(Error::Damaged(found)) => damage.push(found),
-                other => other?,
-            }
-        }
-    }
-    Ok(damage)
-}
-
 /// Removes all that is derived and can be made again.
 pub(crate) fn remove_all(folder: &Folder) -> Result<(), Error> {
     kept::write(folder)?;
@@ -470,32 +451,4 @@ pub(crate) fn remove_all(folder: &Folder) -> Result<(), Error> {
         files.of(kind).try_for_each(|at| remove(folder, kind, at))?;
     }
     folder.sync()
-}
-
-/// Whether the leaves of each segment are there, and tables but for the last small ones. A segment that
-/// can't be read has none.
-pub(crate) fn is_whole(folder: &Folder, segments: &[u32]) -> Result<bool, Error> {
-    let files = Files::list(folder)?;
-    let mut there = Vec::new();
-    for number in segments {
-        if files.has(Kind::Leaves, (*number, 0)) {
-            there.push(*number);
-            continue;
-        }
-        match Segment::open(&folder.segment(*number), *number) {
-            Err(Error::Damaged(_)) => {}
-            other => return other.map(|_| false),
-        }
-    }
-    let newest = segments.last().copied().unwrap_or(0);
-    Ok([Kind::Paths, Kind::Accounts].iter().all(|kind| {
-        let mut parts = files.cover(*kind, &there).parts.into_iter();
-        // The last ones may have none.
-        let first = parts.find_map(|part| match part {
-            Part::File(_) => None,
-            Part::Missing(number) => Some(number),
-        });
-        first.is_none_or(|number| window(number, 1).1 > newest)
-            && parts.all(|part| matches!(part, Part::Missing(_)))
-    }))
 }

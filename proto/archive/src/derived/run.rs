@@ -244,6 +244,8 @@ pub(crate) struct Run {
     /// Where the extra begins, its length, and its checksum.
     extra: (usize, usize, u32),
     reads: AtomicU64,
+    #[cfg(test)]
+    _opened: tests::Opened,
 }
 
 impl Run {
@@ -293,7 +295,17 @@ impl Run {
         let map = Map::new(&file, 0, at).map_err(|source| Error::io(path, "map", source))?;
         let extra = (usize::try_from(pages).map_err(|_| form())?, extra, crc);
         let (path, reads) = (path.to_owned(), AtomicU64::new(0));
-        Ok(Run { path, place, records, map, levels, extra, reads })
+        Ok(Run {
+            path,
+            place,
+            records,
+            map,
+            levels,
+            extra,
+            reads,
+            #[cfg(test)]
+            _opened: tests::Opened::new(),
+        })
     }
 
     /// What the kind has besides its records.
@@ -455,4 +467,4 @@ pub(crate) fn read_name(name: &str) -> Option<(&str, u32, u8)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,37 +1,48 @@
 //! Whether the lattice says what the events say. A bit that has flipped looks like any other, so all of
 //! them are held against the leaves, and all words against the events.
 
-use std::collections::{HashMap, HashSet};
+mod repos;
+
+use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use atproto::event::{self, Event};
-use frame::Kind;
 
 use crate::derived::account::Status;
-use crate::derived::draft;
-use crate::derived::leaf::{CREATE, DELETE, LEAF_BYTES, Leaf, LeafNotes, NO_ACCOUNT, UPDATE};
-use crate::derived::levels::{self, Files, Kind as File};
-use crate::derived::run::Run;
+use crate::derived::leaf::{CREATE, DELETE, Leaf, NO_ACCOUNT, UPDATE};
+use crate::derived::levels::{Files, Kind};
+use crate::derived::{make, whole};
 use crate::error::{Cause, Damage};
 use crate::folder::Folder;
+use crate::lattice::check::repos::{Left, Repos};
+use crate::lattice::files::LeafFiles;
 use crate::lattice::head::Field;
-use crate::lattice::open::{OpenLeaves, open_segments};
 use crate::lattice::read::There;
 use crate::lattice::{event_of, word};
 use crate::manifest::Manifest;
 use crate::{Error, Found, Query, Reader, content};
 
+#[cfg(test)]
+pub(crate) use repos::held as held_paths;
+
 /// So many leaves are looked at in one pass: what is known of their paths is held in memory.
 const PASS_LEAVES: u64 = 8 << 20;
-/// So many are read at a time of a log.
-const READ_LEAVES: u64 = 4096;
+/// How often is looked for a file that is missing: it may be made one with others meanwhile.
+const LOOKS: u32 = 5;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Holds the lattice of the archive in `dir` against its events, and names where they differ. An archive
-/// without a lattice has no difference. What a writer sets meanwhile is none either.
+/// Names what is missing or damaged of what is derived of the archive in `dir`; if nothing is, holds its
+/// lattice against its events, and names where they differ. An archive of an older version that has
+/// nothing of this has no difference. What a writer does meanwhile is none either.
 ///
 /// # Errors
 /// Those of the disk.
 pub fn differences(dir: &Path) -> Result<Vec<Damage>, Error> {
+    let found = derived(&Folder::new(dir))?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
     let found = Check::new(dir).and_then(|check| match check {
         Some(mut check) => check.run(dir),
         None => Ok(Vec::new()),
@@ -42,17 +53,27 @@ pub fn differences(dir: &Path) -> Result<Vec<Damage>, Error> {
     }
 }
 
-/// A whole repository as it was before an event.
-struct Repo {
-    did: String,
-    before: u64,
-    paths: HashSet<[u8; 8]>,
-}
-
-/// What was put there before this leaf under other paths than these is gone.
-struct Lacks {
-    before: u64,
-    paths: HashSet<[u8; 8]>,
+/// What is missing or damaged but for the lattice's bits.
+fn derived(folder: &Folder) -> Result<Vec<Damage>, Error> {
+    if !folder.lattice().exists() {
+        let is_new = Files::list(folder)?.of(Kind::Leaves).next().is_some();
+        let gone = || Damage::at(&folder.lattice(), 0, Cause::Gone);
+        return Ok(is_new.then(gone).into_iter().collect());
+    }
+    let damaged = whole::damaged(folder)?;
+    if !damaged.is_empty() {
+        return Ok(damaged);
+    }
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let segments = make::sealed_before(folder, u32::MAX)?;
+        match whole::missing(folder, &segments) {
+            Ok(Some(_)) if looks < LOOKS => std::thread::sleep(LOOK_EVERY),
+            Err(error) if error.is_gone() && looks < LOOKS => std::thread::sleep(LOOK_EVERY),
+            other => return Ok(other?.into_iter().collect()),
+        }
+    }
 }
 
 struct Check {
@@ -63,8 +84,7 @@ struct Check {
     leaves: u64,
     /// What accounts' words should be.
     words: HashMap<u32, u64>,
-    /// Whole repositories by account.
-    repos: HashMap<u32, Vec<Lacks>>,
+    repos: Repos,
     /// The events that there are.
     events: std::ops::Range<u64>,
     /// Whether some can't be read.
@@ -83,22 +103,26 @@ impl Check {
             there,
             leaves,
             words: HashMap::new(),
-            repos: HashMap::new(),
+            repos: Repos::default(),
             events: 0..0,
             is_damaged: false,
         }))
     }
 
     fn run(&mut self, dir: &Path) -> Result<Vec<Damage>, Error> {
-        let repos = self.scan(dir)?;
-        self.resolve(dir, repos)?;
+        self.scan(dir)?;
+        self.resolve(dir)?;
+        let with_repos = self.repos.numbers();
         let mut bits = Differing::default();
         let mut accounts = 0;
         let passes = 1 + self.end()? / PASS_LEAVES;
         for pass in 0..passes {
             let mut paths = Paths::default();
             self.each_leaf(|check, number, leaf| {
-                accounts = accounts.max(u64::from(leaf.account) + 1);
+                // A lost event is of none, and so is one that can't be read.
+                if leaf.account != NO_ACCOUNT {
+                    accounts = accounts.max(leaf.account + 1);
+                }
                 let [part, ..] = leaf.path.as_chunks::<4>().0 else { return Ok(()) };
                 if u64::from(u32::from_le_bytes(*part)) % passes != pass {
                     return Ok(());
@@ -119,15 +143,17 @@ impl Check {
                 }
                 Ok(())
             })?;
+            let mut left = Left::new();
             for (account, path, number) in paths.left() {
-                let is_gone = self.there.is_gone(number)?;
-                match self.lacks(account, &path, number) {
-                    true => bits.wanting(number, is_gone),
-                    false => bits.surplus(number, is_gone),
+                if with_repos.contains(&account) {
+                    left.entry(account).or_default().push((path, number));
+                } else {
+                    bits.surplus(number, self.there.is_gone(number)?);
                 }
             }
+            self.left(left, &mut bits)?;
         }
-        let words = self.words_differ(accounts.min(u64::from(NO_ACCOUNT)))?;
+        let words = self.words_differ(accounts)?;
         // What was set since this began is not known here.
         if self.is_damaged || self.there.head.get(Field::Leaves)? != self.leaves {
             bits.surplus = None;
@@ -146,9 +172,8 @@ impl Check {
         Ok(found)
     }
 
-    /// Goes through the events: the words of accounts, and whole repositories.
-    fn scan(&mut self, dir: &Path) -> Result<Vec<Repo>, Error> {
-        let mut repos = Vec::new();
+    /// Goes through the events: the words of accounts, and of which there are whole repositories.
+    fn scan(&mut self, dir: &Path) -> Result<(), Error> {
         let mut reader = Reader::open(dir)?;
         let mut scan = reader.scan(Query::default());
         while let Some(found) = scan.next()? {
@@ -165,69 +190,58 @@ impl Check {
                         self.words.insert(leaf.account, word(status, stored.n));
                     }
                 }
-                Found::Note(note) => {
-                    let frame = note.frame();
-                    let proof = content::proof(frame.section(frame::Tag::VERDICT));
-                    if frame.header.kind != Kind::REPO || proof.is_none() {
-                        continue;
-                    }
-                    let Ok((repo, mut list)) = frame::repo::read(&frame) else { continue };
-                    let mut paths = HashSet::new();
-                    while let Some((path, _)) = list.next() {
-                        let path = std::str::from_utf8(path).ok();
-                        paths.extend(path.map(|path| draft::path(&self.key, repo.did, path, true)));
-                    }
-                    if list.left() == 0 {
-                        repos.push(Repo { did: repo.did.to_owned(), before: note.before, paths });
-                    }
-                }
+                Found::Note(note) => self.repos.note(note.before, &note.frame()),
                 Found::Damage(_) => self.is_damaged = true,
-            }
-        }
-        Ok(repos)
-    }
-
-    /// Finds the accounts of whole repositories, and the leaves before which they were fetched.
-    fn resolve(&mut self, dir: &Path, repos: Vec<Repo>) -> Result<(), Error> {
-        let mut accounts: HashMap<String, u32> = HashMap::new();
-        for Repo { did, before, paths } in repos {
-            if !accounts.contains_key(&did) {
-                let dids = vec![did.clone()];
-                let mut reader = Reader::open(dir)?;
-                let mut scan = reader.scan(Query { dids, count: Some(1), ..Query::default() });
-                while let Some(found) = scan.next()? {
-                    let Found::Event(stored) = found else { continue };
-                    if event::parse(stored.body).ok().and_then(|it| it.did()) != Some(&*did) {
-                        continue;
-                    }
-                    let leaves = self.there.leaves(&self.folder, stored.n)?;
-                    let leaf = leaves.and_then(|(_, leaves)| leaves.first().copied());
-                    accounts.extend(leaf.map(|leaf| (did.clone(), leaf.account)));
-                }
-            }
-            let leaf = match before < self.events.end {
-                true => self.there.leaves(&self.folder, before)?.map(|(first, _)| first),
-                false => None,
-            };
-            if let Some(account) = accounts.get(&did) {
-                let repos = self.repos.entry(*account).or_default();
-                repos.push(Lacks { before: leaf.unwrap_or(u64::MAX), paths });
             }
         }
         Ok(())
     }
 
-    /// Whether a whole repository lacks what this leaf put there before it was fetched.
-    fn lacks(&self, account: u32, path: &[u8; 8], leaf: u64) -> bool {
-        let mut repos = self.repos.get(&account).into_iter().flatten();
-        repos.any(|repo| leaf < repo.before && !repo.paths.contains(path))
+    /// Finds the numbers of accounts of which there are whole repositories.
+    fn resolve(&mut self, dir: &Path) -> Result<(), Error> {
+        for did in self.repos.dids() {
+            let dids = vec![did.clone()];
+            let mut reader = Reader::open(dir)?;
+            let mut scan = reader.scan(Query { dids, count: Some(1), ..Query::default() });
+            while let Some(found) = scan.next()? {
+                let Found::Event(stored) = found else { continue };
+                if event::parse(stored.body).ok().and_then(|it| it.did()) != Some(&*did) {
+                    continue;
+                }
+                let leaves = self.there.leaves(&self.folder, stored.n)?;
+                if let Some(leaf) = leaves.and_then(|(_, leaves)| leaves.first().copied()) {
+                    self.repos.is_account(&did, leaf.account);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves that no operation has retired: those are gone that a whole repository lacks.
+    fn left(&mut self, mut left: Left, bits: &mut Differing) -> Result<(), Error> {
+        let Check { folder, key, there, repos, events, .. } = self;
+        let first = |n: u64| {
+            let leaves = if n < events.end { there.leaves(folder, n)? } else { None };
+            Ok(leaves.map_or(u64::MAX, |(first, _)| first))
+        };
+        let gone = match left.is_empty() {
+            true => Vec::new(),
+            false => repos.take_lacking(folder, key, &mut left, first)?,
+        };
+        for number in gone {
+            bits.wanting(number, self.there.is_gone(number)?);
+        }
+        for (_, number) in left.into_values().flatten() {
+            bits.surplus(number, self.there.is_gone(number)?);
+        }
+        Ok(())
     }
 
     /// Where the leaves end: what the head says may be damaged.
     fn end(&self) -> Result<u64, Error> {
-        match sources(&self.folder)?.pop() {
+        match LeafFiles::list(&self.folder)?.iter().next_back().transpose()? {
             None => Ok(0),
-            Some(last) => Ok(last.first().saturating_add(last.count(self.leaves)?)),
+            Some(last) => Ok(last.first.saturating_add(last.count(self.leaves)?)),
         }
     }
 
@@ -236,36 +250,34 @@ impl Check {
         &mut self,
         mut see: impl FnMut(&mut Check, u64, &Leaf) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for source in sources(&self.folder)? {
-            let (first, count) = (source.first(), source.count(self.leaves)?);
-            let mut place = 0;
-            while place < count {
-                let bytes = source.read(place, count)?;
-                for (bytes, at) in bytes.chunks_exact(LEAF_BYTES).zip(place..) {
-                    if let Some(leaf) = Leaf::read(bytes) {
-                        see(self, first + at, &leaf)?;
-                    }
-                    place += 1;
-                }
-            }
+        for file in LeafFiles::list(&self.folder)?.iter() {
+            let leaves = self.leaves;
+            file?.each((0, leaves), |number, leaf| see(self, number, leaf).map(|()| true))?;
         }
         Ok(())
     }
 
     /// The number of a leaf's event.
     fn event_of_leaf(&self, number: u64) -> Result<u64, Error> {
-        let source = sources(&self.folder)?.into_iter().rev().find(|it| it.first() <= number);
-        let Some(source) = source else { return Ok(0) };
-        let place = number - source.first();
-        let bytes = source.read(place, source.count(self.leaves)?)?;
-        let ordinal = bytes.first_chunk::<LEAF_BYTES>().and_then(|bytes| Leaf::read(bytes));
-        Ok(source.event() + u64::from(ordinal.map_or(0, |leaf| leaf.ordinal)))
+        for file in LeafFiles::list(&self.folder)?.iter().rev() {
+            let file = file?;
+            if file.first > number {
+                continue;
+            }
+            let mut event = file.event;
+            file.each((number - file.first, self.leaves), |_, leaf| {
+                event += u64::from(leaf.ordinal);
+                Ok(false)
+            })?;
+            return Ok(event);
+        }
+        Ok(0)
     }
 
     /// How many words of accounts are others than they should be.
-    fn words_differ(&mut self, accounts: u64) -> Result<u64, Error> {
+    fn words_differ(&mut self, accounts: u32) -> Result<u64, Error> {
         let mut count = 0;
-        for account in 0..accounts as u32 {
+        for account in 0..accounts {
             let (found, expected) = (self.there.word(account)?, self.words.get(&account).copied());
             // What was said since, or by an event that is gone with its segment, is not known here.
             let is_known = self.events.contains(&event_of(found)) && !self.is_damaged;
@@ -338,67 +350,4 @@ impl Differing {
     fn count(&self) -> u64 {
         self.wanting_count + self.surplus_count
     }
-}
-
-/// A file of leaves.
-enum Source {
-    Sealed(Run),
-    Open(OpenLeaves),
-}
-
-impl Source {
-    fn first(&self) -> u64 {
-        match self {
-            Source::Sealed(run) => LeafNotes::of(run).first,
-            Source::Open(open) => open.first,
-        }
-    }
-
-    fn event(&self) -> u64 {
-        match self {
-            Source::Sealed(run) => LeafNotes::of(run).event,
-            Source::Open(open) => open.event,
-        }
-    }
-
-    fn count(&self, leaves: u64) -> Result<u64, Error> {
-        match self {
-            Source::Sealed(run) => Ok(run.records),
-            Source::Open(open) => open.count(leaves),
-        }
-    }
-
-    /// Leaves from a place on: some.
-    fn read(&self, place: u64, count: u64) -> Result<Vec<u8>, Error> {
-        match self {
-            Source::Sealed(run) => {
-                let at = place % Run::records_in_page(LEAF_BYTES) as u64;
-                let page = run.page_of(place)?;
-                Ok(page.get(at as usize * LEAF_BYTES..).unwrap_or_default().to_vec())
-            }
-            Source::Open(open) => open.read(place, (count - place).min(READ_LEAVES) as usize),
-        }
-    }
-}
-
-/// All files of leaves, in order.
-fn sources(folder: &Folder) -> Result<Vec<Source>, Error> {
-    let files = Files::list(folder)?;
-    let mut sources = Vec::new();
-    for at in files.of(File::Leaves) {
-        sources.push(Source::Sealed(levels::open(folder, File::Leaves, at)?));
-    }
-    let mut open = open_segments(folder)?;
-    open.retain(|segment| !files.has(File::Leaves, (*segment, 0)));
-    open.sort_unstable();
-    for segment in open {
-        match OpenLeaves::open(folder, segment) {
-            // It was sealed meanwhile.
-            Err(error) if error.is_gone() => {
-                sources.push(Source::Sealed(levels::open(folder, File::Leaves, (segment, 0))?));
-            }
-            other => sources.push(Source::Open(other?)),
-        }
-    }
-    Ok(sources)
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::error::{Cause, Damage};
 use crate::{Lattice, differences};
 
+mod bounds;
 mod faults;
 
 const PDS: HostId = HostId(3);

@@ -1,8 +1,42 @@
 //! Files of records against the simplest model, and with a flipped bit anywhere.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
+
+/// Counts the files that a thread has open.
+#[derive(Debug)]
+pub(crate) struct Opened;
+
+thread_local! {
+    /// How many are open, and how many were at most.
+    static OPEN: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+impl Opened {
+    pub(super) fn new() -> Opened {
+        OPEN.with(|open| {
+            let (now, most) = open.get();
+            open.set((now + 1, most.max(now + 1)));
+        });
+        Opened
+    }
+
+    /// How many were open at most since this was asked for.
+    pub(crate) fn take_most() -> usize {
+        OPEN.with(|open| {
+            let (now, most) = open.replace((open.get().0, open.get().0));
+            most.max(now)
+        })
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        OPEN.with(|open| open.set((open.get().0.saturating_sub(1), open.get().1)));
+    }
+}
 
 const SORTED: Shape = Shape { kind: 2, record: 16, key: 8 };
 

@@ -407,3 +407,31 @@ fn records_of_segments_that_were_dropped_are_nobodys_and_all_others_keep_their_f
     }
     assert_eq!(differences(dir.path()).unwrap(), []);
 }
+
+/// Readers do without, which takes longer; so a check says what is not as it should be.
+#[test]
+fn what_is_missing_or_damaged_of_what_is_derived_is_named() {
+    let good = tempfile::tempdir().unwrap();
+    // Of the last segments of four tables may be missing.
+    pack(good.path(), small(), &mixed(1..281), false).unwrap();
+    assert_eq!(crate::usage(good.path()).unwrap().segments, 28);
+    assert_eq!(differences(good.path()).unwrap(), []);
+    let names = std::fs::read_dir(good.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.to_str().unwrap().to_owned());
+    let runs: Vec<String> =
+        names.filter(|name| name.ends_with(".run") || name == "lattice").collect();
+    assert!(runs.len() > 10);
+    for name in &runs {
+        let dir = tempfile::tempdir().unwrap();
+        copy(good.path(), dir.path());
+        let path = dir.path().join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let found = differences(dir.path()).unwrap();
+        assert!(matches!(found[..], [Damage { cause: Cause::Gone, .. }]), "{name}: {found:?}");
+        bytes[5] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let found = differences(dir.path()).unwrap();
+        assert!(matches!(&found[..], [one] if one.path == path), "{name}: {found:?}");
+    }
+}
