@@ -255,6 +255,13 @@ pub enum Cause {
         /// How many.
         count: u64,
     },
+    /// Events that can't be read have deleted records, and nothing else says which any more.
+    Deletions {
+        /// The first event whose records may be among them.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
     /// It could be written anew only if a later segment of its group were not damaged.
     Needed,
 }
@@ -281,6 +288,10 @@ impl std::fmt::Display for Cause {
             }
             Cause::Words { count } => {
                 write!(f, "{count} words of accounts do not say what the events say")
+            }
+            Cause::Deletions { first, last } => {
+                let lost = "what events deleted that can't be read any more is not known";
+                write!(f, "{lost}: records of events {first}-{last} may show again")
             }
             Cause::Needed => f.write_str("a damaged segment of its group is written against it"),
         }

@@ -11,6 +11,8 @@
 //! DIR/acct-NNNNNNNN-LL.run    what is known of each account, of 4^LL segments; these three kinds
 //!                         can be made again
 //! DIR/kept-NNNNNNNN-00.run    what dropped segments said of their accounts; it can't be made again
+//! DIR/held-00000000-00.run    what the lattice said before it was made anew, and said-00000000-00.run;
+//!                         while some events can't be read
 //! DIR/leaf-NNNNNNNN.open      the leaves of a log
 //! DIR/lattice             which records are gone, with gone- and away-NNNNNNNN-NNNN.map; these can be
 //!                         made again, too
@@ -28,8 +30,10 @@ use std::path::{Path, PathBuf};
 use crate::{Error, disk};
 
 /// How the names of its files begin that are unfinished for a while.
-const OURS: [&str; 9] =
-    ["log-", "seg-", "leaf-", "path-", "acct-", "kept-", "manifest", "lattice", "tombs"];
+const OURS: [&str; 11] = [
+    "log-", "seg-", "leaf-", "path-", "acct-", "kept-", "held-", "said-", "manifest", "lattice",
+    "tombs",
+];
 
 /// An archive's folder.
 #[derive(Debug, Clone)]

@@ -74,7 +74,8 @@
 //! **What is checked.** Head and lengths are, at every start and by every reader. A bit that has
 //! flipped on the disk cannot be seen by itself: `archive-check` holds all of them against the events.
 //! The lattice is derived: one that is lost or damaged is made again from the segments, by the next
-//! writer or by `archive-check --repair`. Archives of older versions, which had a file `tombs` in its
+//! writer or by `archive-check --repair`. What events said that can't be read any more is taken over from the
+//! one before, if that holds ([`held`]). Archives of older versions, which had a file `tombs` in its
 //! place, or nothing, get it in the same way.
 //!
 //! Version changes: 1: as above.
@@ -83,6 +84,7 @@ mod array;
 mod check;
 mod files;
 mod head;
+pub(crate) mod held;
 mod keep;
 pub(crate) mod open;
 mod paths;

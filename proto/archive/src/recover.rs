@@ -67,7 +67,8 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
         image: image.as_ref(),
         sync: options.fsync != Fsync::Never,
     };
-    let Started { live, small, unsealed } = start.start(again)?;
+    let Started { live, small, unsealed, damage } = start.start(again)?;
+    found.damage.extend(damage);
     drop(logs);
     let mut writer = Writer {
         sealer: Sealer::new(folder.clone(), options.level, key, small),

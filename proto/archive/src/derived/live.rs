@@ -11,9 +11,10 @@ use crate::derived::kept;
 use crate::derived::levels::Files;
 use crate::derived::make::{self, Drafts};
 use crate::derived::whole;
+use crate::error::{Cause, Damage};
 use crate::folder::Folder;
 use crate::image::LogImage;
-use crate::lattice::{Keeper, OpenFile, open};
+use crate::lattice::{Keeper, OpenFile, held, open};
 
 /// What a writer derives.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Started {
     /// Drafts of the last segments, which have no tables, and of the logs that are to be sealed.
     pub(crate) small: Drafts,
     pub(crate) unsealed: Drafts,
+    /// Of records that are deleted nobody knows any more.
+    pub(crate) damage: Option<Damage>,
 }
 
 impl Start<'_> {
@@ -56,7 +59,7 @@ impl Start<'_> {
         let kept = if again { None } else { Keeper::resume(self.folder)? };
         if let Some(keeper) = kept {
             match whole::missing(self.folder, self.segments).and_then(|missing| match missing {
-                None => self.go_on(keeper).map(Some),
+                None => self.go_on(keeper, false).map(Some),
                 Some(_) => Ok(None),
             }) {
                 Err(Error::Damaged(_)) | Ok(None) => {}
@@ -64,18 +67,21 @@ impl Start<'_> {
                 Err(error) => return Err(error),
             }
         }
+        held::put_aside(self.folder)?;
         let mut keeper = Keeper::begin(self.folder)?;
         make::remove_all(self.folder)?;
         keeper.settle(&kept::said(self.folder)?)?;
-        let started = self.go_on(keeper)?;
+        let started = self.go_on(keeper, true)?;
         match crate::disk::remove(&self.folder.tombs()) {
             Err(error) if !error.is_gone() => Err(error),
             _ => Ok(started),
         }
     }
 
-    fn go_on(&self, mut keeper: Keeper) -> Result<Started, Error> {
-        let mut earlier = make::catch_up(self.folder, self.segments, self.key, &mut keeper)?;
+    /// Goes on with a lattice, which may be begun `anew`.
+    fn go_on(&self, mut keeper: Keeper, anew: bool) -> Result<Started, Error> {
+        let (mut earlier, has_lost) =
+            make::catch_up(self.folder, self.segments, self.key, &mut keeper)?;
         let small = earlier.drafts().clone();
         let mut unsealed = Vec::new();
         for image in self.unsealed {
@@ -97,11 +103,25 @@ impl Start<'_> {
         let mut logs: Vec<u32> = unsealed.iter().map(|draft| draft.segment).collect();
         logs.push(draft.segment);
         open::remove_others(self.folder, &logs)?;
+        let mut logs = self.unsealed.iter().chain(self.image);
+        let has_lost = has_lost || logs.any(LogImage::is_damaged);
+        let may_show = match anew && has_lost {
+            true => held::say_again(self.folder, &earlier, &mut keeper)?,
+            false => None,
+        };
+        let damage = may_show.map(|events| {
+            let cause =
+                Cause::Deletions { first: events.start, last: events.end.saturating_sub(1) };
+            Damage::at(&self.folder.lattice(), 0, cause)
+        });
         let (place, said) = ((draft.segment, draft.next_leaf()), draft.take_said());
         keeper.open_live(settled, place, said, self.sync)?;
+        if anew && !has_lost {
+            held::let_go(self.folder)?;
+        }
         let (folder, key) = (self.folder.clone(), *self.key);
         let live = Live { folder, key, earlier, draft, keeper, file };
-        Ok(Started { live, small, unsealed })
+        Ok(Started { live, small, unsealed, damage })
     }
 
     fn draft(&self, (number, first): (u32, u64), earlier: &Earlier) -> Result<Draft, Error> {

@@ -136,13 +136,14 @@ pub(crate) fn notes_before(
 
 /// What earlier segments say to one that comes behind segment `newest`. The last ones that have no
 /// tables are gone through, which are at most three small ones; or all, where there is none of this, and
-/// then it is made. Of what is gone through, the lattice is told.
+/// then it is made. Of what is gone through, the lattice is told; and the caller whether some of it could
+/// not be read.
 pub(crate) fn catch_up(
     folder: &Folder,
     segments: &[u32],
     key: &[u8; 32],
     keeper: &mut Keeper,
-) -> Result<Earlier, Error> {
+) -> Result<(Earlier, bool), Error> {
     let files = Files::list(folder)?;
     let missing = files.missing(segments);
     let mut left: Vec<u32> =
@@ -152,9 +153,10 @@ pub(crate) fn catch_up(
     let known = Earlier::open(folder, &files, before)?;
     let newest = segments.last().copied().unwrap_or(0);
     let left = left.into();
+    let (under_way, has_lost) = (None, false);
     let mut wanting =
-        Wanting { folder, key, segments, newest, keeper, known, left, under_way: None };
-    let Some(first) = wanting.next()? else { return Ok(wanting.known) };
+        Wanting { folder, key, segments, newest, keeper, known, left, under_way, has_lost };
+    let Some(first) = wanting.next()? else { return Ok((wanting.known, wanting.has_lost)) };
     let mut reader = Reader::open(folder.path())?;
     let mut scan = reader.scan(Query { from: first, ..Query::default() });
     while wanting.under_way.is_some() {
@@ -162,13 +164,13 @@ pub(crate) fn catch_up(
             None => break,
             Some(Found::Event(event)) => wanting.event(&event)?,
             Some(Found::Note(note)) => wanting.note(&note)?,
-            Some(_) => {}
+            Some(Found::Damage(_)) => wanting.has_lost = true,
         }
     }
     while wanting.under_way.is_some() {
         wanting.finish()?;
     }
-    Ok(wanting.known)
+    Ok((wanting.known, wanting.has_lost))
 }
 
 /// Segments without files, while one after the other is gone through.
@@ -181,6 +183,8 @@ struct Wanting<'a> {
     known: Earlier,
     left: std::collections::VecDeque<u32>,
     under_way: Option<UnderWay>,
+    /// Whether some of it could not be read.
+    has_lost: bool,
 }
 
 struct UnderWay {
@@ -208,7 +212,10 @@ impl Wanting<'_> {
             let contents = match Segment::open(&path, number) {
                 Ok(segment) => segment.contents,
                 // It is named when it is read, and none of its events can be found.
-                Err(Error::Damaged(_)) => continue,
+                Err(Error::Damaged(_)) => {
+                    self.has_lost = true;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let before = self.known.end_before(number)?;

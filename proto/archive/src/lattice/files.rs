@@ -41,7 +41,7 @@ impl LeafFiles {
         let sealed = || {
             let run = levels::open(&self.folder, Kind::Leaves, (segment, 0))?;
             let LeafNotes { first, event, .. } = LeafNotes::of(&run);
-            Ok(LeafFile { first, event, source: Source::Sealed(run) })
+            Ok(LeafFile { segment, first, event, source: Source::Sealed(run) })
         };
         if is_sealed {
             return sealed();
@@ -52,7 +52,7 @@ impl LeafFiles {
             other => {
                 let open = other?;
                 let (first, event) = (open.first, open.event);
-                Ok(LeafFile { first, event, source: Source::Open(open) })
+                Ok(LeafFile { segment, first, event, source: Source::Open(open) })
             }
         }
     }
@@ -61,6 +61,7 @@ impl LeafFiles {
 /// A file of leaves.
 #[derive(Debug)]
 pub(crate) struct LeafFile {
+    pub(crate) segment: u32,
     /// The numbers of its first leaf and event.
     pub(crate) first: u64,
     pub(crate) event: u64,
@@ -80,6 +81,11 @@ impl LeafFile {
             Source::Sealed(run) => Ok(run.records),
             Source::Open(open) => open.count(leaves),
         }
+    }
+
+    /// Whether it is that of a log.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.source, Source::Open(_))
     }
 
     /// Shows the leaves from a place on with their numbers, until `see` has seen enough.

@@ -14,6 +14,7 @@ use crate::{Lattice, differences};
 
 mod bounds;
 mod faults;
+mod loss;
 
 const PDS: HostId = HostId(3);
 
