@@ -33,9 +33,10 @@ use crate::derived::{Name, kept};
 use crate::disk;
 use crate::error::Error;
 use crate::folder::Folder;
+use crate::lattice::array::{Array, What};
 use crate::lattice::files::{LeafFile, LeafFiles};
-use crate::lattice::read::There;
-use crate::lattice::{Keeper, Said};
+use crate::lattice::head::Head;
+use crate::lattice::{Keeper, Said, WORD_LEAVES, keep};
 
 const HELD: Shape = Shape { kind: 4, record: 12, key: 0 };
 const SAID: Shape = Shape { kind: 5, record: 24, key: 16 };
@@ -51,20 +52,44 @@ fn paths(folder: &Folder) -> [PathBuf; 2] {
     ["held", "said"].map(|kind| run::path(folder, kind, 0, 0))
 }
 
+/// The base of a lattice: what the open log says is known of it.
+struct Base {
+    gone: Array,
+    away: Array,
+}
+
+impl Base {
+    /// That of one that holds, if there is one.
+    fn open(folder: &Folder) -> Result<Option<Base>, Error> {
+        let head = Head::open(folder).and_then(|head| {
+            let head = head.filter(|head| !head.has_ended());
+            head.iter().try_for_each(|head| keep::check(folder, head)).map(|()| head)
+        });
+        let stamp = match head {
+            Ok(head) => head.map(|head| head.base),
+            Err(Error::Damaged(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let array = |what, stamp| Array::new(folder, what, stamp);
+        let base = |stamp| Base { gone: array(What::Gone, stamp), away: array(What::Away, stamp) };
+        Ok(stamp.map(base))
+    }
+
+    fn is_gone(&mut self, leaf: u64) -> Result<bool, Error> {
+        Ok(self.gone.get(leaf / WORD_LEAVES)? >> (leaf % WORD_LEAVES) & 1 != 0)
+    }
+}
+
 /// Puts aside what a lattice says that holds, durably. Of another one nothing is believed, and what was
 /// put aside earlier stays.
 pub(crate) fn put_aside(folder: &Folder) -> Result<(), Error> {
-    let mut there = match There::open(folder) {
-        Ok(Some(there)) => there,
-        Ok(None) | Err(Error::Damaged(_)) => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let Some(mut base) = Base::open(folder)? else { return Ok(()) };
     let [held, said] = paths(folder);
     let mut new = NewRun::begin(&held, HELD)?;
     for file in LeafFiles::list(folder)?.iter() {
         let put = file.and_then(|file| match file.is_open() {
             true => Ok(()),
-            false => put_segment(&file, &mut there, &mut new),
+            false => put_segment(&file, &mut base, &mut new),
         });
         match put {
             // It is told by what is missing.
@@ -73,15 +98,15 @@ pub(crate) fn put_aside(folder: &Folder) -> Result<(), Error> {
         }
     }
     new.finish(&Place::default(), &[])?;
-    put_words(folder, &mut there, NewRun::begin(&said, SAID)?)?;
+    put_words(folder, &mut base, NewRun::begin(&said, SAID)?)?;
     folder.sync()
 }
 
-fn put_segment(file: &LeafFile, there: &mut There, new: &mut NewRun) -> Result<(), Error> {
+fn put_segment(file: &LeafFile, base: &mut Base, new: &mut NewRun) -> Result<(), Error> {
     let mut ops = Ops::default();
     file.each((0, u64::MAX), |number, leaf| {
         let op = ops.of(leaf);
-        if there.is_gone(number)? {
+        if base.is_gone(number)? {
             new.push(&to_bytes((file.segment, leaf.ordinal, op)))?;
         }
         Ok(true)
@@ -90,7 +115,7 @@ fn put_segment(file: &LeafFile, there: &mut There, new: &mut NewRun) -> Result<(
 }
 
 /// All accounts' words: their numbers stand in the tables.
-fn put_words(folder: &Folder, there: &mut There, mut new: NewRun) -> Result<(), Error> {
+fn put_words(folder: &Folder, base: &mut Base, mut new: NewRun) -> Result<(), Error> {
     let mut runs: Vec<Run> = Vec::new();
     let tables = Files::list(folder)?;
     let tables = tables.of(Kind::Accounts).map(|at| levels::open(folder, Kind::Accounts, at));
@@ -103,8 +128,8 @@ fn put_words(folder: &Folder, there: &mut There, mut new: NewRun) -> Result<(), 
     let (mut together, mut of_name) = (Together::of(&runs, ACCOUNTS.key)?, Vec::new());
     while together.next(&mut of_name)? {
         let Some(record) = of_name.last().and_then(|bytes| Record::read(bytes)) else { continue };
-        let word = if record.account == NO_ACCOUNT { 0 } else { there.word(record.account)? };
-        if word != 0 {
+        let word = base.away.get(record.account.into())?;
+        if word != 0 && record.account != NO_ACCOUNT {
             new.push(&[&record.name[..], &word.to_le_bytes()].concat())?;
         }
     }
