@@ -267,7 +267,7 @@ impl<'c> Input<'c> {
         if self.waiting.is_empty() {
             return Err(self.torn.take().unwrap_or(error));
         }
-        self.cli.warn(format_args!("{error:#}; going on with the next input"));
+        self.cli.warn(format_args!("{}; going on with the next input", crate::run::worded(&error)));
         self.torn.get_or_insert(error);
         Ok(None)
     }

@@ -151,15 +151,56 @@ fn keep(cli: &Cli, path: &Path) -> anyhow::Result<()> {
     std::fs::write(path, cli.stats().to_bytes()).with_context(|| path.display().to_string())
 }
 
+/// An error with every cause, but for those that it words itself.
+pub(crate) fn worded(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 /// One line, with every cause: `tool: file: offset 12: what is wrong`.
 fn say_fatal(name: &str, error: &anyhow::Error, code: u8, json: bool) {
+    let message = worded(error);
     if json {
-        let message = format!("{error:#}");
         let object = serde_json::json!({
             "type": "error", "tool": name, "message": message, "exit": code,
         });
         write(&format!("{object}\n"));
     } else {
-        line(name, format_args!("{error:#}"));
+        line(name, format_args!("{message}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Worded(std::io::Error);
+
+    impl std::fmt::Display for Worded {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a/log: cannot write: {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Worded {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let full = || std::io::Error::other("it is full");
+        let error = anyhow::Error::new(Worded(full())).context("archive");
+        assert_eq!(worded(&error), "archive: a/log: cannot write: it is full");
+        let error = anyhow::Error::new(full()).context("a/log");
+        assert_eq!(worded(&error), "a/log: it is full");
     }
 }
