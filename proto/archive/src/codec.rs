@@ -87,7 +87,7 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Meta<'a> {
     pub(crate) did: &'a str,
     pub(crate) seq: u64,
-    /// As in [`Given`]. Who gives it away lets its memory be used again.
+    /// As in [`Given`].
     pub(crate) base: Option<Arc<Base>>,
 }
 

@@ -2,8 +2,8 @@
 //! what it has. They stay as long as who reads: a thread that is new for each segment would have
 //! its memory anew, too.
 //!
-//! Blocks are begun in the order in which they are asked for. One that is written against a block that
-//! another thread still decodes waits for that: it was begun before.
+//! Blocks are begun in the order in which they are asked for. One that is written against a block
+//! that another thread still decodes waits for that: it was begun before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

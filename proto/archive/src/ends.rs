@@ -1,5 +1,5 @@
-//! What a block ends with for its accounts: put here by who decodes it, and waited for by who decodes
-//! the next block of one of them.
+//! What a block ends with for its accounts: put here by who decodes it, and waited for by who
+//! decodes the next block of one of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -70,8 +70,8 @@ impl Ends {
         }
     }
 
-    /// The same, and lets go of it: where all is decoded in order, the next block of an account is the
-    /// only one that is written against this.
+    /// The same, and lets go of it: where all is decoded in order, the next block of an account is
+    /// the only one that is written against this.
     pub(crate) fn take(&self, did: &str) -> Option<Arc<Base>> {
         match &mut *self.wait() {
             State::Known { bases, bytes } => {

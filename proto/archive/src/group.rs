@@ -157,6 +157,12 @@ impl Group {
         Ok(Group { folder, decoder, crew, ahead, rooms, members, decoded: 0 })
     }
 
+    /// How many blocks' memory is kept for others.
+    #[cfg(test)]
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
@@ -232,9 +238,9 @@ impl Group {
         self.decode(number, at)
     }
 
-    /// All blocks of a segment that was opened, decoded by all cores. Those of the next segments are
-    /// begun then, of the same group and as long as all of them have no more than so many bytes; what is
-    /// wrong with one is met when it is opened.
+    /// All blocks of a segment that was opened, decoded by all cores. Those of the next segments
+    /// are begun then, of the same group and as long as all of them have no more than so many
+    /// bytes; what is wrong with one is met when it is opened.
     pub(crate) fn blocks(
         &mut self,
         number: u32,
@@ -255,15 +261,16 @@ impl Group {
         };
         self.look_ahead(next, bytes.saturating_sub(here.bytes));
         let blocks = here.wait().into_iter().enumerate();
-        let block = |(at, block)| match block {
-            // What it is written against was not to be had, which is told by who tries again.
-            None => self.block(number, at),
+        let mut block = |(at, block)| match block {
             Some(block) => {
-                self.decoded += 1;
+                self.decoded += u64::from(Result::is_ok(&block));
                 block
             }
+            // What it is written against was not to be had, which is told by who tries again.
+            None if Arc::ptr_eq(&self.member(number)?.segment, &segment) => self.block(number, at),
+            None => Err(Damage::at(&segment.path, 0, Cause::Gone).into()),
         };
-        Ok(blocks.map(block).collect())
+        Ok(blocks.map(&mut block).collect())
     }
 
     fn look_ahead(&mut self, next: &[u32], bytes: usize) {
@@ -315,6 +322,7 @@ impl Group {
 
     /// Takes blocks back that were handed on, all of a segment's.
     pub(crate) fn done_with(&mut self, blocks: impl Iterator<Item = Block>) {
+        self.rooms.clear();
         self.rooms.extend(blocks.map(Block::into_room));
     }
 
@@ -331,6 +339,7 @@ impl Group {
         let no_block = || Damage::at(&segment.path, 0, Cause::Form(part::name(part::BLOCKS)));
         let row = index.blocks.get(at).ok_or_else(no_block)?;
         let bases = self.bases(&index, number, row, Self::end)?;
+        self.decoder.room = self.rooms.pop().unwrap_or_default();
         let mut block = segment.block(&index, row, bases, &mut self.decoder)?;
         self.decoded += 1;
         let ends = Ends::known(index.ends(row, std::mem::take(&mut block.bases)));

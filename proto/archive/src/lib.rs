@@ -13,9 +13,10 @@
 //! mark is lost, and nothing is stored twice, because the newest events are known by identity and
 //! what comes again is dropped. After a loss of power the same holds under [`Fsync::Mark`].
 //!
-//! Reading order: `folder`, `batch`, `log`, `image` (the way in), `segment`, `codec`,
-//! `group`, `crew`, `ends`, `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`, `follow` (the
-//! way back), `derived` and `heads` (what finds one thing without the rest), `lattice`, `forgotten` and `redact` (what is not to come back).
+//! Reading order: `folder`, `batch`, `log`, `image` (the way in), `segment`, `codec`, `group`,
+//! `crew`, `ends`, `seal` (the way to rest), `recover`, `writer`, and `reader`, `scan`, `replay`,
+//! `follow` (the way back), `derived` and `heads` (what finds one thing without the rest),
+//! `lattice`, `forgotten` and `redact` (what is not to come back).
 //!
 //! ```
 //! # fn main() -> Result<(), archive::Error> {

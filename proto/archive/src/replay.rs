@@ -1,6 +1,7 @@
 //! A segment in order of arrival, although it is stored by account: blocks are decoded when the
 //! first of their events is asked for, and kept as long as there is room. Where everything is asked
-//! for, the first event wants them all: then they are decoded at once, by all cores.
+//! for, the first event wants them all: then they are decoded at once, by all cores, and those of
+//! the next segments after them, while this one is handed on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -277,8 +277,8 @@ impl<'r> Scan<'r> {
         (numbers, log.map(|log| Some(Current::Log(log))))
     }
 
-    /// Keeps damage for when it is known which numbers are missing. What was dropped since the sources were
-    /// listed is named then, unless all began with it. Other errors go on.
+    /// Keeps damage for when it is known which numbers are missing. What was dropped since the
+    /// sources were listed is named then, unless all began with it. Other errors go on.
     fn cannot_read(&mut self, error: Error) -> Result<(), Error> {
         match error {
             Error::Damaged(damage) => {

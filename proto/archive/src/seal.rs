@@ -23,8 +23,8 @@ use crate::segment::write::{Holdings, Written, write};
 use crate::stored::{put_frame, put_kept};
 use crate::{Error, disk};
 
-/// Seals a log and removes it. The identities are those of all its events, or they are made anew with the
-/// key.
+/// Seals a log and removes it. The identities are those of all its events, or they are made anew
+/// with the key.
 pub(crate) fn seal(
     folder: &Folder,
     job: Job,

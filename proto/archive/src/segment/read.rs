@@ -259,8 +259,8 @@ impl Index {
         first..starts.partition_point(|start| *start < block.first + block.events)
     }
 
-    /// What of this, with which a block ends, the segment ends with: one account may go on in the next
-    /// block.
+    /// What of this, with which a block ends, the segment ends with: one account may go on in the
+    /// next block.
     pub(crate) fn ends(&self, block: &BlockRow, mut bases: Bases) -> Bases {
         if let Some((did, _)) = bases.last() {
             let account = self.accounts.find(did);

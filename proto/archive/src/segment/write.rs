@@ -100,7 +100,10 @@ fn write_blocks(
         });
         first += block.len() as u32;
         written.hashes.push(hash(&encoded.bytes));
-        // Of an account in several blocks the last counts.
+        // Of an account in several blocks the last counts, with a commit or without.
+        if let Some(goes_on) = block.first() {
+            written.ends.remove(goes_on.did);
+        }
         written.ends.extend(encoded.bases);
         out.put(&encoded.bytes)?;
     }

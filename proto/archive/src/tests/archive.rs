@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::folder::Folder;
+use crate::segment::read::Segment;
 use crate::{HostMark, marks, usage};
 
 #[test]
@@ -259,4 +261,56 @@ fn segments_that_are_dropped_before_they_are_read_are_skipped_or_named() {
         }
     }
     assert!(scan.next().unwrap().is_none());
+}
+
+/// What was decoded and handed on is room for more, and not more than that.
+#[test]
+fn a_reader_keeps_no_memory_of_blocks_that_it_is_done_with() {
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), small(), &stream(400), true).unwrap();
+    let ways = [
+        Query::default(),
+        Query { count: Some(1 << 40), ..Query::default() },
+        Query { dids: vec![did(0)], ..Query::default() },
+    ];
+    for query in ways {
+        let mut reader = Reader::open(dir.path()).unwrap();
+        let mut scan = reader.scan(query.clone());
+        while scan.next().unwrap().is_some() {}
+        assert!(scan.blocks() > 20, "{query:?}");
+        let rooms = reader.group().unwrap().rooms();
+        assert!(rooms <= 3, "{rooms} for {query:?}");
+    }
+}
+
+/// What it ends with is said by its last block, also where that has no commit of it.
+#[test]
+fn an_account_whose_last_block_has_no_commit_comes_back() {
+    let recorded = e2e::refnet_events();
+    let mut commits: std::collections::BTreeMap<&str, Vec<&[u8]>> = Default::default();
+    for event in &recorded {
+        if let Ok(atproto::event::Event::Commit(commit)) = atproto::event::parse(event) {
+            commits.entry(commit.repo).or_default().push(event);
+        }
+    }
+    let (account, commits) = commits.iter().find(|(_, commits)| commits.len() > 1).unwrap();
+    let identity = |seq, bytes| {
+        let mut body = event(0, seq, bytes);
+        let at = body.windows(account.len()).position(|it| it == did(0).as_bytes()).unwrap();
+        body[at..at + account.len()].copy_from_slice(account.as_bytes());
+        body
+    };
+    let mut stream = Stream::new();
+    super::heads::add(&mut stream, HostId(3), 1, commits[0], true);
+    for seq in 2..72 {
+        super::heads::add(&mut stream, HostId(3), seq, &identity(seq, 60_000), true);
+    }
+    super::heads::add(&mut stream, HostId(3), 72, &identity(72, 0), true);
+    super::heads::add(&mut stream, HostId(3), 73, commits[1], true);
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), Options { segment_events: 72, ..small() }, &stream, true).unwrap();
+    let segment = Segment::open(&Folder::new(dir.path()).segment(0), 0).unwrap();
+    let blocks = segment.index().unwrap().blocks;
+    assert_eq!(blocks.iter().map(|block| block.events).collect::<Vec<_>>(), [71, 1]);
+    assert!(read_all(dir.path()) == expected(&stream));
 }

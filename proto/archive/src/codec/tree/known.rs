@@ -1,9 +1,10 @@
 //! Nodes that are known of an account, and what of them is for later segments.
 //!
-//! Most of them are looked at once or never again, and many accounts have some: so they are kept as their
-//! blocks, and who looks at one takes it apart again. Whether one is still of the last tree is seen by
-//! where its slots lead, without its block.
+//! Most of them are looked at once or never again, and many accounts have some: so they are kept as
+//! their blocks, and who looks at one takes it apart again. Whether one is still of the last tree
+//! is seen by where its slots lead, without its block.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,14 +17,25 @@ use super::node::{Grove, View};
 use super::{At, Tree};
 
 /// What a segment ends with for an account: its last rev, and of its last tree the nodes that are
-/// known, from the root down, left before right, each once. It follows from the events alone, however
-/// they are encoded.
-#[derive(Debug, PartialEq, Eq)]
+/// known, from the root down, left before right, each once. It follows from the events alone,
+/// however they are encoded.
+#[derive(Debug)]
 pub(crate) struct Base {
     pub(crate) rev: Option<Tid>,
     root: Digest,
     known: Known,
 }
+
+/// Digests say what the nodes are; whether a slot leads to a number or elsewhere hinges on what
+/// became known first.
+impl PartialEq for Base {
+    fn eq(&self, other: &Base) -> bool {
+        (self.rev, self.root) == (other.rev, other.root)
+            && self.known.digests == other.known.digests
+    }
+}
+
+impl Eq for Base {}
 
 impl Base {
     /// Of a tree of which no node is known.
@@ -44,7 +56,7 @@ impl Base {
 }
 
 /// Nodes, by numbers.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Known {
     digests: Vec<Digest>,
     blocks: Vec<Arc<[u8]>>,
@@ -55,9 +67,12 @@ struct Known {
 }
 
 const NO_LINK: u32 = u32::MAX;
-/// A link to a node that is not known, or was not when this was noted: with this stands the place of its
-/// digest in [`Maybe`].
+/// A link to a node that is not known, or was not when this was noted: with this stands the place
+/// of its digest in [`Maybe`].
 const ELSEWHERE: u32 = 1 << 31;
+
+/// A node with more slots than this is a large one: few have more than sixteen.
+const LARGE_SLOTS: usize = 64;
 
 impl Known {
     fn slots_of(&self, number: usize) -> Option<Range<usize>> {
@@ -85,6 +100,8 @@ impl Known {
 pub(crate) struct Nodes {
     known: Known,
     by_digest: HashTable<u32>,
+    /// Large ones stay taken apart: who sends an event says how often one is looked at.
+    large: HashMap<u32, Grove>,
     /// A bit for each digest that may be known: most that are asked for are not.
     maybe: Maybe,
     root: Option<Digest>,
@@ -128,6 +145,7 @@ impl Nodes {
     pub(crate) fn clear(&mut self) {
         self.known.clear();
         self.by_digest.clear();
+        self.large.clear();
         self.maybe = Maybe::default();
         self.root = None;
     }
@@ -149,7 +167,7 @@ impl Nodes {
         let known = &self.known;
         let (mut found, mut next) = (Vec::with_capacity(self.len()), Vec::with_capacity(32));
         let mut anew = vec![NO_LINK; self.len()];
-        let mut count = 0;
+        let (mut count, mut room) = (0, Grove::default());
         next.extend(self.get(Some(&root)).map(|number| number as u32));
         while let Some(number) = next.pop() {
             let here = anew.get_mut(number as usize)?;
@@ -161,11 +179,16 @@ impl Nodes {
             let links = known.slots.get(slots.clone())?;
             count += links.len();
             found.push((number, slots));
+            let mut view: Option<View<'_>> = None;
             for (slot, link) in links.iter().enumerate().rev() {
                 if *link < ELSEWHERE {
                     next.push(*link);
                 } else if *link != NO_LINK && self.maybe.has(*link & !ELSEWHERE) {
-                    next.extend(self.behind(number as usize, slot));
+                    if view.is_none() {
+                        view = Some(self.open(number as usize, &mut room)?);
+                    }
+                    let link = view.and_then(|view| view.slot(slot));
+                    next.extend(self.get(link.as_ref()).map(|number| number as u32));
                 }
             }
         }
@@ -186,13 +209,6 @@ impl Nodes {
         Some(Base { rev, root, known: base })
     }
 
-    /// The number of what is behind a slot of a node, if that is known by now.
-    fn behind(&self, number: usize, slot: usize) -> Option<u32> {
-        let mut room = Grove::default();
-        let link = self.known.open(number, &mut room)?.slot(slot);
-        self.get(link.as_ref()).map(|number| number as u32)
-    }
-
     pub(crate) fn root(&self) -> Option<Digest> {
         self.root
     }
@@ -208,8 +224,11 @@ impl Nodes {
     }
 
     /// One, taken apart in `room`.
-    pub(super) fn open<'r>(&self, number: usize, room: &'r mut Grove) -> Option<View<'r>> {
-        self.known.open(number, room)
+    pub(super) fn open<'r>(&'r self, number: usize, room: &'r mut Grove) -> Option<View<'r>> {
+        match self.large.get(&(number as u32)) {
+            Some(large) => large.view(0),
+            None => self.known.open(number, room),
+        }
     }
 
     /// The tree of the account's last commit has this root and these nodes.
@@ -268,6 +287,13 @@ impl Nodes {
         if let Some(digest) = digests.get(number as usize) {
             self.maybe.add(digest);
         }
+        let slots = self.known.slots_of(number as usize).map_or(0, |slots| slots.len());
+        if slots > LARGE_SLOTS {
+            let mut large = Grove::default();
+            if self.known.open(number as usize, &mut large).is_some() {
+                self.large.insert(number, large);
+            }
+        }
     }
 
     /// The number of the node of this digest, if it is known.
@@ -281,8 +307,8 @@ impl Nodes {
         self.by_digest.find(hash(digest), is).map(|number| *number as usize)
     }
 
-    /// The node that this key has, or had, an entry in, looked for from the last root down; it is in
-    /// `room` then.
+    /// The node that this key has, or had, an entry in, looked for from the last root down; it is
+    /// in `room` then.
     pub(super) fn owner(&self, key: &[u8], room: &mut Grove) -> Option<usize> {
         let mut next = self.root;
         for _ in 0..DEPTH_MAX {
@@ -298,8 +324,7 @@ impl Nodes {
 
     /// The record under a path in the last tree, as far as it is known.
     pub(crate) fn value(&self, path: &[u8], room: &mut Grove) -> Option<Digest> {
-        self.owner(path, room)?;
-        let node = room.view(0)?;
+        let node = self.open(self.owner(path, room)?, room)?;
         node.entries.get(node.find(path).ok()?).map(|entry| entry.value)
     }
 }
@@ -337,7 +362,8 @@ mod tests {
         let unknown = [9; 32];
         let root = node(Some(left.0), &[Some(unknown), Some(right.0)]);
         let mut nodes = Nodes::default();
-        // Known in another order, `right` after what leads there, which says then that it is elsewhere.
+        // Known in another order, `right` after what leads there, which says then that it is
+        // elsewhere.
         for node in [&old, &left, &root, &right] {
             add(&mut nodes, node);
         }
@@ -358,6 +384,7 @@ mod tests {
         add(&mut again, &next);
         again.root = Some(next.0);
         assert_eq!(blocks(&again.end(None).unwrap()), [&next.1[..], &right.1]);
+        assert_ne!(again.end(None).unwrap(), base);
         // A tree of which nothing is known has no nodes, but a root.
         again.root = Some(unknown);
         assert!(blocks(&again.end(None).unwrap()).is_empty());
@@ -372,5 +399,40 @@ mod tests {
         add(&mut nodes, &root);
         nodes.root = Some(root.0);
         assert_eq!(blocks(&nodes.end(None).unwrap()), [&root.1[..], &below.1]);
+    }
+
+    /// A node of which every link may be known, as far as can be seen without looking, and one that
+    /// is: who sends such a one is not to have it taken apart for each link, or for each path.
+    #[test]
+    fn a_large_node_is_taken_apart_once() {
+        let below = node(None, &[None]);
+        let links = (0..4000u64).map(|at| {
+            let mut link = below.0;
+            link[..8].copy_from_slice(&at.to_be_bytes());
+            Some(link)
+        });
+        let links: Vec<_> = links.collect();
+        let mut grove = Grove::default();
+        grove.begin();
+        for (at, right) in (0..).zip(&links) {
+            grove.push(format!("x/{at:05}").as_bytes(), [1; 32], *right).unwrap();
+        }
+        *grove.slot_mut(0, 0).unwrap() = Some(below.0);
+        let mut block = Vec::new();
+        grove.view(0).unwrap().put(&mut block);
+        let root = (crate::codec::write::hash(&block), block, grove);
+        let mut nodes = Nodes::default();
+        let before = Grove::blocks_read();
+        add(&mut nodes, &below);
+        add(&mut nodes, &root);
+        nodes.root = Some(root.0);
+        let base = nodes.end(None).unwrap();
+        assert_eq!(blocks(&base), [&root.1[..], &below.1]);
+        let mut room = Grove::default();
+        for at in 0..4000 {
+            let key = format!("x/{at:05}");
+            assert_eq!(nodes.value(key.as_bytes(), &mut room), Some([1; 32]));
+        }
+        assert_eq!(Grove::blocks_read() - before, 1);
     }
 }

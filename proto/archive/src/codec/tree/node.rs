@@ -157,7 +157,18 @@ struct Place {
     entries: usize,
 }
 
+#[cfg(test)]
+thread_local! {
+    static BLOCKS_READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 impl Grove {
+    /// How many blocks this thread has taken apart.
+    #[cfg(test)]
+    pub(super) fn blocks_read() -> usize {
+        BLOCKS_READ.get()
+    }
+
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.entries.clear();
@@ -241,14 +252,20 @@ impl Grove {
         Some(())
     }
 
-    /// Adds the node of a block; `None` for what [`View::put`] would not make again, and of no use then
-    /// what was added last.
+    /// Adds the node of a block; `None` for what [`View::put`] would not make again, and of no use
+    /// then what was added last.
     pub(super) fn read(&mut self, block: &[u8]) -> Option<()> {
+        #[cfg(test)]
+        BLOCKS_READ.set(BLOCKS_READ.get() + 1);
         let mut rest = block.strip_prefix(NODE_HEAD)?;
         self.begin();
         let keys = self.keys.len();
         let mut before = keys..keys;
-        for _ in 0..take_head(&mut rest, 4)? {
+        let count = take_head(&mut rest, 4)?;
+        if count as u64 > mst::ENTRIES_MAX {
+            return None;
+        }
+        for _ in 0..count {
             rest = rest.strip_prefix(&ENTRY_HEAD)?;
             let length = take_head(&mut rest, 2)?;
             let (suffix, behind) = rest.split_at_checked(length)?;
@@ -339,7 +356,7 @@ mod tests {
     fn block(keys: &std::collections::BTreeSet<Vec<u8>>, left: Option<Digest>) -> Vec<u8> {
         let mut grove = Grove::default();
         grove.begin();
-        for (at, key) in (0u8..).zip(keys) {
+        for (at, key) in (0u8..=255).cycle().zip(keys) {
             grove.push(key, [at; 32], (at % 2 == 1).then_some([!at; 32])).unwrap();
         }
         *grove.slot_mut(0, 0).unwrap() = left;
@@ -389,6 +406,13 @@ mod tests {
                 is_read_as_the_protocol_does(&block[..at.index(block.len())]);
             }
         }
+    }
+
+    #[test]
+    fn nodes_have_no_more_entries_than_the_protocol_lets_them() {
+        let keys = |count| (0..count).map(|key| format!("{key:05}").into_bytes()).collect();
+        assert!(is_read_as_the_protocol_does(&block(&keys(mst::ENTRIES_MAX), None)));
+        assert!(!is_read_as_the_protocol_does(&block(&keys(mst::ENTRIES_MAX + 1), None)));
     }
 
     #[test]
