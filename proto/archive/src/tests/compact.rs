@@ -101,17 +101,21 @@ fn nobody_writes_between_the_sealing_of_the_log_and_the_proof() {
         let copied = tempfile::tempdir().unwrap();
         pack(copied.path(), small(), &stream, false).unwrap();
         let folder = crate::folder::Folder::new(copied.path());
+        let (open, _) = folder.list().unwrap().into_iter().last().unwrap();
+        assert!(folder.log(open).exists(), "all is sealed already");
         let taken = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let take = || crate::lock::WriterLock::take(&folder);
-                while take().is_ok() {}
                 loop {
-                    if let Ok(lock) = take() {
-                        let mut gone = crate::Gone::open(copied.path(), u64::MAX).unwrap();
-                        let left = crate::unforgotten(copied.path(), &mut gone).unwrap();
+                    let Ok(lock) = crate::lock::WriterLock::take(&folder) else { continue };
+                    if folder.log(open).exists() {
                         drop(lock);
-                        return left;
+                        std::thread::yield_now();
+                        continue;
                     }
+                    let mut gone = crate::Gone::open(copied.path(), u64::MAX).unwrap();
+                    let left = crate::unforgotten(copied.path(), &mut gone).unwrap();
+                    drop(lock);
+                    return left;
                 }
             });
             let compacted = loop {
