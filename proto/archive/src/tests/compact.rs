@@ -101,7 +101,7 @@ fn nobody_writes_between_the_sealing_of_the_log_and_the_proof() {
         let copied = tempfile::tempdir().unwrap();
         pack(copied.path(), small(), &stream, false).unwrap();
         let folder = crate::folder::Folder::new(copied.path());
-        let (open, _) = folder.list().unwrap().into_iter().last().unwrap();
+        let (open, _) = folder.list().unwrap().into_iter().next_back().unwrap();
         assert!(folder.log(open).exists(), "all is sealed already");
         let taken = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
