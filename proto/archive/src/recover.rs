@@ -38,7 +38,6 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
     let key = Key(Manifest::read_or_make(&folder)?.key);
     let mut found = Found::of(&folder)?;
     let mut hosts = Hosts::default();
-
     let (image, marks) = match found.open {
         Some(number) => {
             let image = read_log(&folder, number, &key)?;
@@ -50,10 +49,7 @@ pub(crate) fn recover(dir: &Path, options: Options, again: bool) -> Result<Write
     let (window, raw) = remember(&folder, &mut found, image.as_ref(), &key, options.window)?;
     let log = match &image {
         Some(image) => LogFile::resume(&folder, image, options.fsync)?,
-        None => {
-            let place = (found.next_number(&folder)?, found.next_event(&folder)?);
-            begin_log(&folder, place, &key, options.fsync, (&hosts, &marks))?
-        }
+        None => begin_log(&folder, found.next(&folder)?, &key, options.fsync, (&hosts, &marks))?,
     };
     found.seal_again(&folder, options.level, &key)?;
     let logs = found.unsealed.iter().map(|number| read_log(&folder, *number, &key));
@@ -218,6 +214,11 @@ impl Found {
         }
         self.segments.sort_unstable();
         Ok(())
+    }
+
+    /// The number of the next log, and of its first event.
+    fn next(&self, folder: &Folder) -> Result<(u32, u64), Error> {
+        Ok((self.next_number(folder)?, self.next_event(folder)?))
     }
 
     fn next_number(&self, folder: &Folder) -> Result<u32, Error> {
