@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::codec::Base;
+use crate::codec::{Base, Bases};
 
 /// What a block ends with, once it is decoded.
 #[derive(Debug, Default)]
@@ -35,14 +35,14 @@ pub(crate) enum End {
 
 impl Ends {
     /// Of a block that is decoded.
-    pub(crate) fn known(bases: Vec<(Box<str>, Arc<Base>)>) -> Arc<Ends> {
+    pub(crate) fn known(bases: Bases) -> Arc<Ends> {
         let ends = Ends::default();
         ends.say(bases);
         Arc::new(ends)
     }
 
     /// The block was decoded, and ends with this.
-    pub(crate) fn say(&self, bases: Vec<(Box<str>, Arc<Base>)>) {
+    pub(crate) fn say(&self, bases: Bases) {
         let bytes = bases.iter().map(|(_, base)| base.bytes()).sum();
         let bases = bases.into_iter().map(|(did, base)| (did, Some(base))).collect();
         *self.lock() = State::Known { bases, bytes };

@@ -91,6 +91,7 @@ mod paths;
 mod read;
 
 pub use check::differences;
+pub(crate) use check::differences_of_good;
 pub use read::{Fate, Lattice};
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ mod recover;
 mod retain;
 mod syncer;
 mod window;
+mod worker;
 mod writer;
 
 mod derived;

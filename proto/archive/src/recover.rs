@@ -116,7 +116,7 @@ pub fn repair(dir: &Path) -> Result<Vec<Damage>, Error> {
     }
     let derived = crate::derived::whole::damaged(&folder)?;
     // What holds stays: it knows of deletions in segments that can't be read any more.
-    let again = !derived.is_empty() || !crate::lattice::differences(dir)?.is_empty();
+    let again = !derived.is_empty() || !crate::lattice::differences_of_good(dir)?.is_empty();
     let writer = recover(dir, Options::default(), again)?;
     let mut damage = writer.damage().to_vec();
     damage.extend(derived);

@@ -1,9 +1,8 @@
 //! The thread that seals: one log at a time, while the next takes events.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
 
 use atproto::identity::Key;
 
@@ -15,6 +14,7 @@ use crate::derived::make::Drafts;
 use crate::folder::Folder;
 use crate::group::Bases;
 use crate::seal::seal;
+use crate::worker::Worker;
 
 /// A log that is to be sealed.
 #[derive(Debug)]
@@ -34,17 +34,10 @@ pub(crate) struct Sealer {
     /// Of the last segments, which have no tables yet.
     small: Arc<Mutex<Drafts>>,
     /// Begun with the first log: it stays, and its memory with it.
-    thread: Option<Running>,
+    thread: Option<Worker<Job, Result<(), Error>>>,
     /// The log that is being sealed.
     sealing: Option<u32>,
     waiting: VecDeque<Job>,
-}
-
-#[derive(Debug)]
-struct Running {
-    jobs: Option<Sender<Job>>,
-    sealed: Receiver<Result<(), Error>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Sealer {
@@ -67,7 +60,7 @@ impl Sealer {
     /// Begins the next log if the last is done. An error of the last comes out here.
     pub(crate) fn poll(&mut self) -> Result<(), Error> {
         if let (Some(number), Some(running)) = (self.sealing, &self.thread) {
-            match running.sealed.try_recv() {
+            match running.done.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return self.over(number, None),
                 Ok(sealed) => self.over(number, Some(sealed))?,
@@ -80,8 +73,7 @@ impl Sealer {
             Some(running) => running,
         };
         let running = self.thread.insert(running);
-        let sent = running.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-        if !sent {
+        if !running.ask(job) {
             return self.over(number, None);
         }
         self.sealing = Some(number);
@@ -92,7 +84,7 @@ impl Sealer {
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
         while self.sealing.is_some() || !self.waiting.is_empty() {
             if let (Some(number), Some(running)) = (self.sealing, &self.thread) {
-                let sealed = running.sealed.recv().ok();
+                let sealed = running.done.recv().ok();
                 self.over(number, sealed)?;
             }
             self.poll()?;
@@ -106,15 +98,13 @@ impl Sealer {
         sealed.unwrap_or_else(|| Err(Error::Sealer { path: self.folder.log(number) }))
     }
 
-    fn begin(&self, number: u32) -> Result<Running, Error> {
+    fn begin(&self, number: u32) -> Result<Worker<Job, Result<(), Error>>, Error> {
         let failed = |source| Error::io(&self.folder.log(number), "start sealing", source);
         let mut encoder = Encoder::new(self.level).map_err(failed)?;
         let (folder, key, small) = (self.folder.clone(), self.key, self.small.clone());
-        let (jobs, waiting) = channel::<Job>();
-        let (done, sealed) = channel();
-        let work = move || {
+        let work = move |jobs: &Receiver<Job>, done: &Sender<Result<(), Error>>| {
             let mut known = Bases::default();
-            for job in waiting {
+            for job in jobs {
                 let mut small = small.lock().unwrap_or_else(PoisonError::into_inner);
                 let sealed = seal(&folder, job, &key, &mut encoder, (&mut known, &mut small));
                 drop(small);
@@ -123,18 +113,6 @@ impl Sealer {
                 }
             }
         };
-        let thread = Builder::new().name("seal".to_owned()).spawn(work).map_err(failed)?;
-        Ok(Running { jobs: Some(jobs), sealed, thread: Some(thread) })
-    }
-}
-
-/// A writer that goes without being finished still waits for its thread, so that nobody seals in
-/// an archive whose lock is free.
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        Worker::begin("seal", work).map_err(failed)
     }
 }

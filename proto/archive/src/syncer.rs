@@ -9,12 +9,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender};
 
+use crate::worker::Worker;
 use crate::{Error, disk};
 
 /// A file that is to be made durable, and how many bytes it had.
+#[derive(Debug)]
 struct Ask {
     file: Arc<File>,
     path: PathBuf,
@@ -24,14 +25,7 @@ struct Ask {
 #[derive(Debug)]
 pub(crate) struct Syncer {
     /// Begun with the first that is asked.
-    running: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    asks: Option<Sender<Ask>>,
-    answers: Receiver<Result<u64, Error>>,
-    thread: Option<JoinHandle<()>>,
+    running: Option<Worker<Ask, Result<u64, Error>>>,
 }
 
 impl Syncer {
@@ -43,12 +37,11 @@ impl Syncer {
     pub(crate) fn ask(&mut self, file: &Arc<File>, path: &Path, bytes: u64) -> Result<(), Error> {
         disk::before_sync(path)?;
         if self.running.is_none() {
-            self.running = Some(Running::begin(path)?);
+            let worker = Worker::begin("sync", sync);
+            self.running = Some(worker.map_err(|source| Error::io(path, "start syncing", source))?);
         }
         let ask = Ask { file: file.clone(), path: path.to_owned(), bytes };
-        let asks = self.running.as_ref().and_then(|running| running.asks.as_ref());
-        let asked = asks.is_some_and(|asks| asks.send(ask).is_ok());
-        if !asked {
+        if !self.running.as_ref().is_some_and(|running| running.ask(ask)) {
             // It ended with a failure.
             self.poll()?;
             return Err(Error::Stopped);
@@ -60,7 +53,7 @@ impl Syncer {
     pub(crate) fn poll(&mut self) -> Result<Option<u64>, Error> {
         let Some(running) = &self.running else { return Ok(None) };
         let mut durable = None;
-        while let Ok(answer) = running.answers.try_recv() {
+        while let Ok(answer) = running.done.try_recv() {
             durable = Some(answer?);
         }
         Ok(durable)
@@ -70,49 +63,27 @@ impl Syncer {
     pub(crate) fn wait(&mut self) -> Result<Option<u64>, Error> {
         // What it was asked for it does before it ends.
         let Some(mut running) = self.running.take() else { return Ok(None) };
-        running.asks = None;
         let mut durable = None;
-        for answer in running.answers.iter() {
+        for answer in running.last() {
             durable = Some(answer?);
         }
         Ok(durable)
     }
 }
 
-impl Running {
-    fn begin(path: &Path) -> Result<Running, Error> {
-        let (asks, asked) = mpsc::channel::<Ask>();
-        let (answer, answers) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("sync".to_owned())
-            .spawn(move || {
-                while let Ok(mut ask) = asked.recv() {
-                    // The last one speaks for all before it.
-                    while let Ok(later) = asked.try_recv() {
-                        ask = later;
-                    }
-                    let done = ask.file.sync_data();
-                    let failed = done.is_err();
-                    let bytes = ask.bytes;
-                    let done = done.map(|()| bytes);
-                    let done = done.map_err(|source| Error::Sync { path: ask.path, source });
-                    if answer.send(done).is_err() || failed {
-                        return;
-                    }
-                }
-            })
-            .map_err(|source| Error::io(path, "start syncing", source))?;
-        Ok(Running { asks: Some(asks), answers, thread: Some(thread) })
-    }
-}
-
-/// Who goes without waiting still lets the disk come to an end: nobody writes in an archive whose lock
-/// is free.
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.asks = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+fn sync(asked: &Receiver<Ask>, answer: &Sender<Result<u64, Error>>) {
+    while let Ok(mut ask) = asked.recv() {
+        // The last one speaks for all before it.
+        while let Ok(later) = asked.try_recv() {
+            ask = later;
+        }
+        let done = ask.file.sync_data();
+        let failed = done.is_err();
+        let bytes = ask.bytes;
+        let done = done.map(|()| bytes);
+        let done = done.map_err(|source| Error::Sync { path: ask.path, source });
+        if answer.send(done).is_err() || failed {
+            return;
         }
     }
 }

@@ -229,11 +229,19 @@ impl Tree {
         let here = self.built.len();
         let new = node_here.view();
         let same = spot.before.filter(|_| spot.before_digest == Some(*digest));
-        self.find_outer(context, spot);
+        if same.is_none() {
+            self.find_outer(context, spot);
+        }
         let mut room = std::mem::take(&mut self.room);
-        let against = same.or_else(|| choose(context.nodes, spot.before, &new, &mut room));
+        let against = match same {
+            Some(number) => {
+                context.nodes.open(number, &mut room)?;
+                same
+            }
+            None => choose(context.nodes, spot.before, &new, &mut room),
+        };
         let old = match against {
-            Some(number) => context.nodes.open(number, &mut room)?,
+            Some(number) => context.nodes.opened(number, &room)?,
             None => View::EMPTY,
         };
         match against {
@@ -431,20 +439,20 @@ fn take_children(input: &mut In<'_>, slots: usize) -> Option<Vec<Child>> {
     Some(children)
 }
 
-/// Which of the account's nodes a new one is best written against. `room` is to take them apart in.
+/// Which of the account's nodes a new one is best written against; it is opened in `room` then.
 fn choose(nodes: &Nodes, before: Option<usize>, new: &View<'_>, room: &mut Grove) -> Option<usize> {
-    let alike = |number: &usize, room: &mut Grove| {
-        nodes.open(*number, room).is_some_and(|old| {
-            let none = old.entries.is_empty() && new.entries.is_empty();
-            none || (0..new.entries.len()).any(|at| old.find(new.key(at)).is_ok())
-        })
+    let is_alike = |old: View<'_>| {
+        let none = old.entries.is_empty() && new.entries.is_empty();
+        none || (0..new.entries.len()).any(|at| old.find(new.key(at)).is_ok())
     };
-    if let Some(before) = before.filter(|before| alike(before, room)) {
+    if let Some(before) = before
+        && nodes.open(before, room).is_some_and(is_alike)
+    {
         return Some(before);
     }
     let last = new.entries.len().checked_sub(1)?;
     [0, last].into_iter().find_map(|at| {
         let owner = nodes.owner(new.key(at), room)?;
-        alike(&owner, room).then_some(owner)
+        nodes.opened(owner, room).is_some_and(is_alike).then_some(owner)
     })
 }

@@ -39,9 +39,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// # Errors
 /// Those of the disk.
 pub fn differences(dir: &Path) -> Result<Vec<Damage>, Error> {
-    let found = derived(&Folder::new(dir))?;
-    if !found.is_empty() {
-        return Ok(found);
+    let folder = Folder::new(dir);
+    if folder.lattice().exists() {
+        let damaged = whole::damaged(&folder)?;
+        if !damaged.is_empty() {
+            return Ok(damaged);
+        }
+    }
+    differences_of_good(dir)
+}
+
+/// The same where no file that is derived is damaged.
+pub(crate) fn differences_of_good(dir: &Path) -> Result<Vec<Damage>, Error> {
+    if let Some(missing) = missing(&Folder::new(dir))? {
+        return Ok(vec![missing]);
     }
     let found = Check::new(dir).and_then(|check| match check {
         Some(mut check) => check.run(dir),
@@ -53,16 +64,11 @@ pub fn differences(dir: &Path) -> Result<Vec<Damage>, Error> {
     }
 }
 
-/// What is missing or damaged but for the lattice's bits.
-fn derived(folder: &Folder) -> Result<Vec<Damage>, Error> {
+/// What is missing, if something is.
+fn missing(folder: &Folder) -> Result<Option<Damage>, Error> {
     if !folder.lattice().exists() {
         let is_new = Files::list(folder)?.of(Kind::Leaves).next().is_some();
-        let gone = || Damage::at(&folder.lattice(), 0, Cause::Gone);
-        return Ok(is_new.then(gone).into_iter().collect());
-    }
-    let damaged = whole::damaged(folder)?;
-    if !damaged.is_empty() {
-        return Ok(damaged);
+        return Ok(is_new.then(|| Damage::at(&folder.lattice(), 0, Cause::Gone)));
     }
     let mut looks = 0;
     loop {
@@ -71,7 +77,7 @@ fn derived(folder: &Folder) -> Result<Vec<Damage>, Error> {
         match whole::missing(folder, &segments) {
             Ok(Some(_)) if looks < LOOKS => std::thread::sleep(LOOK_EVERY),
             Err(error) if error.is_gone() && looks < LOOKS => std::thread::sleep(LOOK_EVERY),
-            other => return Ok(other?.into_iter().collect()),
+            other => return other,
         }
     }
 }

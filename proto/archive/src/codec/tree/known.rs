@@ -231,6 +231,14 @@ impl Nodes {
         }
     }
 
+    /// The one that was opened last in this room.
+    pub(super) fn opened<'r>(&'r self, number: usize, room: &'r Grove) -> Option<View<'r>> {
+        match self.large.get(&(number as u32)) {
+            Some(large) => large.view(0),
+            None => room.view(0),
+        }
+    }
+
     /// The tree of the account's last commit has this root and these nodes.
     pub(crate) fn commit(&mut self, root: Digest, tree: &mut Tree) {
         self.root = Some(root);
@@ -324,7 +332,7 @@ impl Nodes {
 
     /// The record under a path in the last tree, as far as it is known.
     pub(crate) fn value(&self, path: &[u8], room: &mut Grove) -> Option<Digest> {
-        let node = self.open(self.owner(path, room)?, room)?;
+        let node = self.opened(self.owner(path, room)?, room)?;
         node.entries.get(node.find(path).ok()?).map(|entry| entry.value)
     }
 }
