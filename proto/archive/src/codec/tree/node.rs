@@ -33,12 +33,6 @@ const NO_RIGHT: [u8; 3] = *b"\x61t\xf6";
 const RIGHT_HEAD: [u8; 11] = *b"\x61t\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
 const VALUE_HEAD: [u8; 11] = *b"\x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
 const LEFT_HEAD: [u8; 11] = *b"\x61l\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
-/// What is behind a key, in one piece, with room for the hashes.
-const TAIL: &[u8; 46] = b"\x61t\xf6\
-    \x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20________________________________";
-const TAIL_WITH_RIGHT: &[u8; 86] = b"\
-    \x61t\xd8\x2a\x58\x25\x00\x01\x71\x12\x20________________________________\
-    \x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20________________________________";
 
 impl<'a> View<'a> {
     /// A node without entries.
@@ -73,18 +67,14 @@ impl<'a> View<'a> {
             out.extend_from_slice(&SHARED_HEAD);
             write::head(out, 0, u64::from(entry.shared));
             match &entry.right {
-                None => {
-                    let mut tail = *TAIL;
-                    tail[14..].copy_from_slice(&entry.value);
-                    out.extend_from_slice(&tail);
-                }
+                None => out.extend_from_slice(&NO_RIGHT),
                 Some(right) => {
-                    let mut tail = *TAIL_WITH_RIGHT;
-                    tail[11..43].copy_from_slice(right);
-                    tail[54..].copy_from_slice(&entry.value);
-                    out.extend_from_slice(&tail);
+                    out.extend_from_slice(&RIGHT_HEAD);
+                    out.extend_from_slice(right);
                 }
             }
+            out.extend_from_slice(&VALUE_HEAD);
+            out.extend_from_slice(&entry.value);
         }
         write::text(out, "l");
         write::link_or_null(out, self.left.as_ref());
@@ -253,7 +243,8 @@ impl Grove {
     }
 
     /// Adds the node of a block; `None` for what [`View::put`] would not make again, and of no use
-    /// then what was added last.
+    /// then what was added last. [`mst::Node::read`] tells every fault and takes every form; here one
+    /// form is wanted, of each node that another is written against.
     pub(super) fn read(&mut self, block: &[u8]) -> Option<()> {
         #[cfg(test)]
         BLOCKS_READ.set(BLOCKS_READ.get() + 1);
